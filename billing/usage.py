@@ -1,0 +1,50 @@
+"""Usage in disjoint buckets: what a call consumed, in one form for every dialect.
+
+OpenAI's ``prompt_tokens`` contain cached tokens and its ``completion_tokens`` contain reasoning
+tokens; Anthropic's ``input_tokens`` exclude cache reads and writes. Dialects convert at the edge;
+inside the platform a token is in exactly one bucket.
+"""
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+
+class Evidence(StrEnum):
+    """Where the figures come from. Never silently zero."""
+
+    PROVIDER = "provider"
+    COUNTED = "counted"
+    ESTIMATED = "estimated"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Non-negative counts by bucket; tokens, but ``image`` and ``request``, which count themselves."""
+
+    input: int = 0
+    cached_input: int = 0
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+    image: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
+    embedding: int = 0
+    request: int = 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Everything the model read, OpenAI's ``prompt_tokens``."""
+        return self.input + self.cached_input + self.cache_write + self.audio_input + self.embedding
+
+    @property
+    def completion_tokens(self) -> int:
+        """Everything the model wrote, OpenAI's ``completion_tokens``."""
+        return self.output + self.reasoning + self.audio_output
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the buckets that are not zero."""
+        return {name: value for name in BUCKETS if (value := getattr(self, name))}
+
+
+BUCKETS: tuple[str, ...] = tuple(field.name for field in fields(Usage))

@@ -1,0 +1,30 @@
+"""Identifiers: prefixed, base62, made from the operating system's randomness."""
+
+import secrets
+from time import time_ns
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def base62(number: int, width: int) -> str:
+    """Write a non-negative number in base 62, left-padded with zeros to ``width``."""
+    digits = []
+    while number:
+        number, rest = divmod(number, 62)
+        digits.append(ALPHABET[rest])
+    return "".join(reversed(digits)).rjust(width, "0")
+
+
+def random_base62(width: int) -> str:
+    """Return ``width`` characters, each uniformly drawn from the alphabet."""
+    return base62(secrets.randbelow(62**width), width)
+
+
+def new_id(prefix: str) -> str:
+    """Return ``prefix_`` and twelve random characters, for rows that people name."""
+    return f"{prefix}_{random_base62(12)}"
+
+
+def new_request_id() -> str:
+    """Return ``req_`` and 24 characters: eight of time, so that index inserts stay local."""
+    return "req_" + base62(time_ns() // 1_000_000, 8) + base62(secrets.randbits(95), 16)
