@@ -1,0 +1,155 @@
+"""The life of a request's money, as values: held, then settled, released or expired.
+
+1. ``HoldRequest`` asks for the most a call can cost. The writer answers with None or a ``Refusal``.
+2. ``Extension`` raises an open hold ahead of need.
+3. ``Closing`` ends it: ``settle`` with what was used, ``release`` when nothing was, ``expire`` when
+   nobody came back. Closing twice is closing once; the first wins.
+
+The statements behind them are in ``sql/holds.sql``.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from billing.usage import Evidence, Usage
+from kernel.errors import BudgetError, ForbiddenError, NoCreditError, TollgateError
+from kernel.errors import UnauthenticatedError, UnavailableError
+from kernel.money import render_usd
+
+
+class Act(StrEnum):
+    SETTLE = "settle"
+    RELEASE = "release"
+    EXPIRE = "expire"
+
+
+class Outcome(StrEnum):
+    """How the call ended, kept with its usage."""
+
+    COMPLETED = "completed"
+    DISCONNECTED = "disconnected"
+    INTERRUPTED = "interrupted"
+    TRUNCATED = "truncated"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRequest:
+    """``amount_nanos`` > 0 is the ceiling of the call's cost under price version ``price_version``."""
+
+    request_id: str
+    org_id: int
+    project_id: int
+    key_id: int
+    model: str
+    price_version: int
+    amount_nanos: int
+    ttl_s: int
+    idem_key: str | None = None
+
+    def as_row(self) -> dict[str, Any]:
+        return {
+            "r": self.request_id,
+            "org": self.org_id,
+            "project": self.project_id,
+            "key": self.key_id,
+            "model": self.model,
+            "pv": self.price_version,
+            "amount": self.amount_nanos,
+            "ttl_s": self.ttl_s,
+            "idem": self.idem_key,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    request_id: str
+    add_nanos: int
+
+    def as_row(self) -> dict[str, Any]:
+        return {"r": self.request_id, "add": self.add_nanos}
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How a hold ends. ``charge_nanos`` is the full price; what exceeds the hold is not charged."""
+
+    request_id: str
+    act: Act
+    usage: Usage = Usage()
+    charge_nanos: int = 0
+    evidence: Evidence = Evidence.COUNTED
+    outcome: Outcome = Outcome.COMPLETED
+    provider: str = ""
+    first_token_ms: int | None = None
+    duration_ms: int | None = None
+
+    def as_row(self) -> dict[str, Any]:
+        if self.act is not Act.SETTLE:
+            return {"r": self.request_id, "act": self.act}
+        return {
+            "r": self.request_id,
+            "act": self.act,
+            "buckets": self.usage.as_dict(),
+            "charge": self.charge_nanos,
+            "evidence": self.evidence,
+            "outcome": self.outcome,
+            "provider": self.provider,
+            "first_token_ms": self.first_token_ms,
+            "duration_ms": self.duration_ms,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a hold was refused, as the statement found it. Amounts in nanos."""
+
+    why: str
+    facts: dict[str, Any]
+
+    def as_error(self) -> TollgateError:
+        """Return the error for the caller: which limit, how much, and what would help."""
+        match self.why:
+            case "credit":
+                return _no_credit(self.facts)
+            case "budget":
+                return _no_budget(self.facts)
+            case "key":
+                return UnauthenticatedError(
+                    "This API key is revoked or has expired.", code="invalid_api_key"
+                )
+            case "suspended":
+                return ForbiddenError(
+                    "This organization is suspended; write to your operator.",
+                    code="account_suspended",
+                )
+            case _:
+                return UnavailableError(
+                    "The request could not be admitted; send it again.", headers={"retry-after": "1"}
+                )
+
+
+def _no_credit(facts: dict[str, Any]) -> TollgateError:
+    needed, available = render_usd(facts["needed"], places=6), render_usd(facts["available"], places=6)
+    return NoCreditError(
+        f"Not enough credit: this request needs up to ${needed} and ${available} is available. "
+        "Add credit, or lower max_tokens.",
+        headers={"x-should-retry": "false"},
+        details={"needed_usd": needed, "available_usd": available},
+    )
+
+
+def _no_budget(facts: dict[str, Any]) -> TollgateError:
+    limit = render_usd(facts["limit"], places=2)
+    used = render_usd(facts["settled"], places=6)
+    held = render_usd(facts["held"], places=6)
+    needed = render_usd(facts["needed"], places=6)
+    renews = f"renews at {facts['renews_at']}" if facts.get("renews_at") else "does not renew"
+    level = facts["level"]
+    return BudgetError(
+        f"The {facts['period']} budget of this {level} is used up: limit ${limit}, used ${used}, "
+        f"reserved ${held}, this request needs up to ${needed}. The budget {renews}.",
+        code=f"{'organization' if level == 'organization' else 'project'}_spend_limit_exceeded",
+        headers={"x-should-retry": "false"},
+        details={"error_code": "enforced_spend_limit_reached", "level": level},
+    )

@@ -1,0 +1,189 @@
+"""The journal: what this process owes the books, on disk before anybody is answered.
+
+1. A process opens one file for its life and locks it (``flock``); the lock falls with the process.
+2. ``open_call`` before the hold, ``checkpoint`` while a stream runs, ``close_call`` before the last
+   frame leaves. Each is one ``write``, which survives ``kill -9``; ``sync`` brings them to the disk
+   every 100 ms, off the loop, so that a power cut loses no more than that.
+3. ``mark_done`` when the writer has committed. A segment is deleted when nothing opened in it is
+   owed any more; past 32 MiB a new one is begun.
+4. Whoever finds a file it can lock has found a dead process's: ``billing.adoption`` closes it.
+
+A record is the CRC-32 of its JSON in eight hex digits, a blank, the JSON, a newline. A torn last
+record fails its CRC and is left out.
+"""
+
+import fcntl
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from billing.holds import Act, Closing, Outcome
+from billing.usage import Evidence, Usage
+from kernel.errors import UnavailableError
+from kernel.log import logger
+
+SEGMENT_BYTES = 32 * 2**20
+SUFFIX = ".journal"
+log = logger(__name__)
+
+
+@dataclass(slots=True)
+class _Segment:
+    path: Path
+    descriptor: int
+    size: int = 0
+    owed: set[str] = field(default_factory=set)
+
+
+class Journal:
+    """The journal of this process. Not for use from several threads, but for ``sync``."""
+
+    def __init__(self, folder: Path, owner: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.owner = owner
+        self._folder = folder
+        self._serial = 0
+        self._older: list[_Segment] = []
+        self._where: dict[str, _Segment] = {}
+        self._dirty = False
+        self._current = self._begin_segment()
+
+    def open_call(self, request_id: str) -> None:
+        """Write that a hold is about to be asked for.
+
+        Raises:
+            UnavailableError: when the disk refuses; no new spend without a journal.
+
+        """
+        self._current.owed.add(request_id)
+        self._where[request_id] = self._current
+        if not self._append({"t": "open", "r": request_id}):
+            self.mark_done([request_id])
+            raise UnavailableError(
+                "The server cannot record new requests at the moment; try again shortly.",
+                headers={"retry-after": "5"},
+            )
+
+    def checkpoint(self, closing: Closing) -> None:
+        """Write what an open stream has come to, as the settlement it would be now."""
+        self._append({"t": "progress", **closing.as_row()})
+
+    def close_call(self, closing: Closing) -> None:
+        """Write how a call ended. A full disk is logged only: the writer settles from memory."""
+        self._append({"t": "final", **closing.as_row()})
+
+    def mark_done(self, request_ids: Iterable[str]) -> None:
+        """Forget what the books have; delete segments that are owed nothing."""
+        done = [request_id for request_id in request_ids if request_id in self._where]
+        for request_id in done:
+            self._where.pop(request_id).owed.discard(request_id)
+        if done:
+            self._append({"t": "done", "ids": done})
+        for segment in [old for old in self._older if not old.owed]:
+            self._older.remove(segment)
+            _delete(segment)
+
+    def sync(self) -> None:
+        """Bring what was written to the disk. Called from a thread."""
+        if self._dirty:
+            self._dirty = False
+            try:
+                os.fdatasync(self._current.descriptor)
+            except OSError as error:
+                log.error("journal_not_synced", error=str(error))
+
+    def close(self) -> None:
+        """Let go of the files; those that are owed something stay for the next process."""
+        for segment in [*self._older, self._current]:
+            if segment.owed:
+                os.close(segment.descriptor)
+            else:
+                _delete(segment)
+
+    @property
+    def owed(self) -> int:
+        """How many calls are not in the books yet."""
+        return len(self._where)
+
+    def _append(self, record: dict[str, Any]) -> bool:
+        body = orjson.dumps(record)
+        line = b"%08x %b\n" % (zlib.crc32(body), body)
+        try:
+            written = os.write(self._current.descriptor, line)
+            if written != len(line):
+                raise OSError("short write")  # noqa: TRY301 # the same ending as a refused one
+        except OSError as error:
+            log.error("journal_not_written", error=str(error), record=record["t"])
+            return False
+        self._dirty = True
+        self._current.size += written
+        if self._current.size > SEGMENT_BYTES:
+            self._rotate()
+        return True
+
+    def _rotate(self) -> None:
+        try:
+            fresh = self._begin_segment()
+        except OSError as error:
+            log.error("journal_not_rotated", error=str(error))
+            return
+        self._older.append(self._current)
+        self._current = fresh
+
+    def _begin_segment(self) -> _Segment:
+        path = self._folder / f"{self.owner}.{self._serial:06d}{SUFFIX}"
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._serial += 1
+        return _Segment(path, descriptor)
+
+
+def _delete(segment: _Segment) -> None:
+    segment.path.unlink(missing_ok=True)
+    os.close(segment.descriptor)
+
+
+def read_records(content: bytes) -> Iterator[dict[str, Any]]:
+    """Yield a journal's good records in order; a record whose CRC is wrong is left out."""
+    for line in content.split(b"\n"):
+        head, _, body = line.partition(b" ")
+        if len(head) == 8 and head == b"%08x" % zlib.crc32(body):  # noqa: PLR2004 # hex digits
+            yield orjson.loads(body)
+
+
+def closings_owed(records: Iterable[dict[str, Any]]) -> list[Closing]:
+    """Return what must be closed: the final, else the last checkpoint, else a release."""
+    owed: dict[str, Closing] = {}
+    for record in records:
+        match record["t"]:
+            case "open":
+                owed.setdefault(record["r"], Closing(record["r"], Act.RELEASE))
+            case "progress":
+                owed[record["r"]] = _parse_closing(record, outcome=Outcome.INTERRUPTED)
+            case "final":
+                owed[record["r"]] = _parse_closing(record)
+            case "done":
+                for request_id in record["ids"]:
+                    owed.pop(request_id, None)
+    return list(owed.values())
+
+
+def _parse_closing(record: dict[str, Any], *, outcome: Outcome | None = None) -> Closing:
+    if record["act"] != Act.SETTLE:
+        return Closing(record["r"], Act(record["act"]))
+    return Closing(
+        record["r"],
+        Act.SETTLE,
+        usage=Usage(**record["buckets"]),
+        charge_nanos=record["charge"],
+        evidence=Evidence(record["evidence"]),
+        outcome=outcome or Outcome(record["outcome"]),
+        provider=record["provider"],
+        first_token_ms=record["first_token_ms"],
+        duration_ms=record["duration_ms"],
+    )

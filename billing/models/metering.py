@@ -1,0 +1,128 @@
+"""Holds and usage: the life of a request's money, and what it came to."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from kernel import clock
+
+
+class Hold(models.Model):
+    """Money set aside for a request: held, then settled, released or expired."""
+
+    class State(models.TextChoices):
+        HELD = "held"
+        SETTLED = "settled"
+        RELEASED = "released"
+        EXPIRED = "expired"
+
+    request_id = models.CharField(primary_key=True, max_length=40)
+    org_id = models.BigIntegerField()
+    project_id = models.BigIntegerField()
+    key_id = models.BigIntegerField()
+    model = models.CharField(max_length=200)
+    price_version_id = models.BigIntegerField()
+    amount_nanos = models.BigIntegerField()
+    state = models.CharField(max_length=8, choices=State.choices, default=State.HELD)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+    owner = models.CharField(max_length=120)
+    idem_key = models.CharField(max_length=255, null=True)  # noqa: DJ001 # null: none was sent
+    budget_ids = ArrayField(models.BigIntegerField())
+    window_starts = ArrayField(models.DateTimeField())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(amount_nanos__gt=0), name="hold_amount_positive"
+            ),
+            models.UniqueConstraint(
+                fields=["org_id", "idem_key"],
+                condition=models.Q(idem_key__isnull=False),
+                name="hold_once_per_idem_key",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["expires_at"], condition=models.Q(state="held"), name="hold_open_by_expiry"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.request_id
+
+
+class UsageEvent(models.Model):
+    """What one request consumed and cost. Partitioned by month of ``occurred_at``; append-only."""
+
+    pk = models.CompositePrimaryKey("request_id", "occurred_at")
+    request_id = models.CharField(max_length=40)
+    occurred_at = models.DateTimeField()
+    org_id = models.BigIntegerField()
+    project_id = models.BigIntegerField()
+    key_id = models.BigIntegerField()
+    model = models.CharField(max_length=200)
+    provider = models.CharField(max_length=120)
+    price_version_id = models.BigIntegerField()
+    input = models.BigIntegerField()
+    cached_input = models.BigIntegerField()
+    cache_write = models.BigIntegerField()
+    output = models.BigIntegerField()
+    reasoning = models.BigIntegerField()
+    image = models.BigIntegerField()
+    audio_input = models.BigIntegerField()
+    audio_output = models.BigIntegerField()
+    embedding = models.BigIntegerField()
+    request = models.BigIntegerField()
+    evidence = models.CharField(max_length=10)
+    outcome = models.CharField(max_length=24)
+    list_nanos = models.BigIntegerField()
+    amount_nanos = models.BigIntegerField()
+    ledger_txn_id = models.BigIntegerField(null=True)
+    first_token_ms = models.IntegerField(null=True)
+    duration_ms = models.IntegerField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "billing_usageevent"
+
+    def __str__(self) -> str:
+        return self.request_id
+
+
+class UsageId(models.Model):
+    """Makes a request id unique over all partitions of usage."""
+
+    request_id = models.CharField(primary_key=True, max_length=40)
+    occurred_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.request_id
+
+
+class JournalOwner(models.Model):
+    """A process that holds money, and when it was last heard of."""
+
+    owner = models.CharField(primary_key=True, max_length=120)
+    heartbeat = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.owner
+
+
+class Quarantine(models.Model):
+    """A settlement that could not be applied: kept with its reason, never dropped or invented."""
+
+    request_id = models.CharField(max_length=40)
+    reason = models.CharField(max_length=400)
+    record = models.JSONField()
+    recorded_at = models.DateTimeField(default=clock.now)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["request_id"], name="quarantine_once_per_request"),
+        ]
+
+    def __str__(self) -> str:
+        return self.request_id

@@ -1,0 +1,279 @@
+"""The writer: group commit of one process's holds and settlements.
+
+1. Callers append to the queues and, for holds and extensions, await a future.
+2. One task has one batch in flight; what arrives meanwhile is the next batch. A batch is one
+   transaction: settlements first, then extensions, then new holds; one fsync for all of them.
+3. A committed settlement is marked done in the journal.
+4. A lost connection leaves the outcome unknown: settlements are sent again (closing twice is closing
+   once), holds are refused and released on return, extensions count as refused.
+5. A record that PostgreSQL refuses is found by halving the batch and put into quarantine; its
+   neighbours go on.
+
+Only this task touches the connection. A timeout around psycopg returned after 6 s, not after 1, when
+PostgreSQL was frozen; so callers time out on their futures instead, and a hold that is granted to a
+caller who has left is released in the next batch.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from billing import tick
+from billing.database import connect
+from billing.holds import Act, Closing, Extension, HoldRequest, Refusal
+from billing.journal import Journal
+from kernel.log import logger
+
+BATCH = 256
+HEARTBEAT_S = 5.0
+RECONNECT_S = 0.25
+STATEMENT_TIMEOUT_MS = 10_000
+log = logger(__name__)
+
+HoldAnswer = asyncio.Future[Refusal | None]
+
+
+@dataclass(slots=True)
+class _Batch:
+    closings: list[Closing] = field(default_factory=list)
+    extensions: list[tuple[Extension, asyncio.Future[bool]]] = field(default_factory=list)
+    holds: list[tuple[HoldRequest, HoldAnswer]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.closings) + len(self.extensions) + len(self.holds)
+
+
+class Writer:
+    """Runs from ``start`` to ``stop`` in one event loop."""
+
+    def __init__(self, database_url: str, journal: Journal) -> None:
+        self._url = database_url
+        self._journal = journal
+        self._closings: deque[Closing] = deque()
+        self._extensions: deque[tuple[Extension, asyncio.Future[bool]]] = deque()
+        self._holds: deque[tuple[HoldRequest, HoldAnswer]] = deque()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._connection: AsyncConnection[TupleRow] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._beat_at = 0.0
+        self.is_connected = False
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="writer")
+
+    async def stop(self, timeout_s: float) -> None:
+        """Write what is queued, at most for ``timeout_s``, then end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._queued():
+                    self._wake.set()
+                    await asyncio.sleep(0.01)
+                await self._idle.wait()
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        if self._connection is not None:
+            await self._connection.close()
+
+    def hold(self, request: HoldRequest) -> HoldAnswer:
+        """Queue a hold. The future's result is None when granted, else why not.
+
+        A caller that stops waiting cancels the future; a hold granted afterwards is released.
+        """
+        answer: HoldAnswer = asyncio.get_running_loop().create_future()
+        self._holds.append((request, answer))
+        self._wake.set()
+        return answer
+
+    def extend(self, extension: Extension) -> asyncio.Future[bool]:
+        """Queue an extension. The future's result tells whether there was room."""
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._extensions.append((extension, answer))
+        self._wake.set()
+        return answer
+
+    def close(self, closing: Closing) -> None:
+        """Queue a closing. Never waits, never fails: the journal has it already."""
+        self._closings.append(closing)
+        self._wake.set()
+
+    @property
+    def backlog(self) -> int:
+        """How many closings wait to be committed."""
+        return len(self._closings)
+
+    def _queued(self) -> int:
+        return len(self._closings) + len(self._extensions) + len(self._holds)
+
+    async def _run(self) -> None:
+        while True:
+            if not self._queued():
+                self._idle.set()
+                self._wake.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        await self._wake.wait()
+            self._idle.clear()
+            connection = await self._connected()
+            if connection is None:
+                await asyncio.sleep(RECONNECT_S)
+                continue
+            await self._beat(connection)
+            batch = self._take()
+            if len(batch):
+                await self._commit(connection, batch)
+
+    async def _connected(self) -> AsyncConnection[TupleRow] | None:
+        if self._connection is not None and not self._connection.closed:
+            return self._connection
+        self.is_connected = False
+        try:
+            self._connection = await connect(
+                self._url, "tollgate-writer", statement_timeout_ms=STATEMENT_TIMEOUT_MS
+            )
+        except psycopg.Error as error:
+            log.warning("writer_not_connected", error=type(error).__name__)
+            self._refuse_waiting_holds()
+            return None
+        self.is_connected = True
+        return self._connection
+
+    async def _beat(self, connection: AsyncConnection[TupleRow]) -> None:
+        loop_time = asyncio.get_running_loop().time()
+        if loop_time - self._beat_at < HEARTBEAT_S:
+            return
+        self._beat_at = loop_time
+        try:
+            await connection.execute(tick.HEARTBEAT, (self._journal.owner,))
+        except psycopg.Error:
+            await _drop(connection)
+
+    def _take(self) -> _Batch:
+        batch = _Batch()
+        seen: set[str] = set()
+        while self._closings and len(batch.closings) < BATCH:
+            closing = self._closings.popleft()
+            if closing.request_id not in seen:
+                seen.add(closing.request_id)
+                batch.closings.append(closing)
+        while self._extensions and len(batch.extensions) < BATCH:
+            batch.extensions.append(self._extensions.popleft())
+        while self._holds and len(batch.holds) < BATCH:
+            request, answer = self._holds.popleft()
+            if not answer.done():
+                batch.holds.append((request, answer))
+        return batch
+
+    async def _commit(self, connection: AsyncConnection[TupleRow], batch: _Batch) -> None:
+        try:
+            cursor = await connection.execute(
+                tick.STATEMENT,
+                tick.arguments(
+                    batch.closings,
+                    [extension for extension, _ in batch.extensions],
+                    [request for request, _ in batch.holds],
+                    self._journal.owner,
+                ),
+                prepare=True,
+            )
+            row = await cursor.fetchone()
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            await self._give_back(connection, batch, error)
+        except psycopg.Error as error:
+            await self._bisect(connection, batch, error)
+        else:
+            assert row is not None
+            await self._answer(connection, batch, tick.parse_answer(row[0]))
+
+    async def _answer(
+        self, connection: AsyncConnection[TupleRow], batch: _Batch, answer: tick.TickAnswer
+    ) -> None:
+        for request, waiting in batch.holds:
+            refusal = answer.held.get(request.request_id, Refusal("lost", {}))
+            if not waiting.done():
+                waiting.set_result(refusal)
+            elif refusal is None:
+                self.close(Closing(request.request_id, Act.RELEASE))
+        for extension, room in batch.extensions:
+            if not room.done():
+                room.set_result(answer.extended.get(extension.request_id, False))
+        lost = tick.lost_settlements(batch.closings, answer.closed)
+        for closing, reason in lost:
+            await self._quarantine(connection, closing, reason)
+        self._journal.mark_done(closing.request_id for closing in batch.closings)
+
+    async def _give_back(
+        self, connection: AsyncConnection[TupleRow], batch: _Batch, error: psycopg.Error
+    ) -> None:
+        log.error("batch_outcome_unknown", error=type(error).__name__, requests=len(batch))
+        await _drop(connection)
+        self.is_connected = False
+        self._closings.extendleft(reversed(batch.closings))
+        for request, waiting in batch.holds:
+            self.close(Closing(request.request_id, Act.RELEASE))
+            if not waiting.done():
+                waiting.set_result(Refusal("unavailable", {}))
+        for _, room in batch.extensions:
+            if not room.done():
+                room.set_result(False)
+
+    async def _bisect(
+        self, connection: AsyncConnection[TupleRow], batch: _Batch, error: psycopg.Error
+    ) -> None:
+        if len(batch) > 1:
+            for half in _halves(batch):
+                await self._commit(connection, half)
+            return
+        log.error("record_refused", error=type(error).__name__, sqlstate=error.sqlstate)
+        for closing in batch.closings:
+            await self._quarantine(connection, closing, str(error))
+            self._journal.mark_done([closing.request_id])
+        for _, waiting in batch.holds:
+            if not waiting.done():
+                waiting.set_result(Refusal("unavailable", {}))
+        for _, room in batch.extensions:
+            if not room.done():
+                room.set_result(False)
+
+    async def _quarantine(
+        self, connection: AsyncConnection[TupleRow], closing: Closing, reason: str
+    ) -> None:
+        log.error("settlement_quarantined", request=closing.request_id, reason=reason[:200])
+        with suppress(psycopg.Error):
+            await connection.execute(tick.QUARANTINE, tick.quarantine_row(closing, reason))
+
+    def _refuse_waiting_holds(self) -> None:
+        while self._holds:
+            _, waiting = self._holds.popleft()
+            if not waiting.done():
+                waiting.set_result(Refusal("unavailable", {}))
+
+
+def _halves(batch: _Batch) -> Sequence[_Batch]:
+    parts = (_Batch(), _Batch())
+    for position, closing in enumerate(batch.closings):
+        parts[2 * position >= len(batch.closings)].closings.append(closing)
+    for position, extension in enumerate(batch.extensions):
+        parts[2 * position >= len(batch.extensions)].extensions.append(extension)
+    for position, hold in enumerate(batch.holds):
+        parts[2 * position >= len(batch.holds)].holds.append(hold)
+    if not (len(parts[0]) and len(parts[1])):
+        # one of each kind fell on the same side: part the kinds
+        return (
+            _Batch(closings=batch.closings),
+            _Batch(extensions=batch.extensions, holds=batch.holds),
+        )
+    return parts
+
+
+async def _drop(connection: AsyncConnection[TupleRow]) -> None:
+    with suppress(psycopg.Error):
+        await connection.close()

@@ -1,0 +1,63 @@
+"""What can be called and who serves it."""
+
+from django.db import models
+
+from kernel import clock
+
+
+class Provider(models.Model):
+    """A place that runs models. Its credential is write-only: stored encrypted, never shown."""
+
+    class Kind(models.TextChoices):
+        SIMULATOR = "simulator"
+        OPENAI = "openai"
+
+    name = models.CharField(max_length=60, unique=True)
+    kind = models.CharField(max_length=12, choices=Kind.choices)
+    base_url = models.CharField(max_length=400, blank=True)
+    credential = models.BinaryField(null=True, editable=False)
+    connect_timeout_s = models.PositiveIntegerField(default=5)
+    read_timeout_s = models.PositiveIntegerField(default=60)
+    total_timeout_s = models.PositiveIntegerField(default=600)
+    active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PublicModel(models.Model):
+    """A model as customers name it. Without a price it cannot be called."""
+
+    name = models.CharField(max_length=200, unique=True)
+    description = models.CharField(max_length=400, blank=True)
+    owned_by = models.CharField(max_length=60, default="tollgate")
+    context_tokens = models.PositiveIntegerField(default=128_000)
+    max_output_tokens = models.PositiveIntegerField(default=8_192)
+    active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Deployment(models.Model):
+    """A public model served by a provider under the provider's own name for it."""
+
+    public_model = models.ForeignKey(
+        PublicModel, on_delete=models.CASCADE, related_name="deployments"
+    )
+    provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="deployments")
+    upstream_model = models.CharField(max_length=200)
+    priority = models.PositiveSmallIntegerField(default=0)
+    active = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["public_model", "provider", "upstream_model"], name="deployment_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_model} at {self.provider}"

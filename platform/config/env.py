@@ -1,0 +1,72 @@
+"""Settings from the environment. An odd value stops the start with one clear line."""
+
+import os
+import re
+from collections.abc import Sequence
+from typing import NoReturn
+
+
+def text(name: str, default: str | None = None) -> str:
+    """Return a setting's text; a setting without a default must be given."""
+    value = os.environ.get(name, "").strip() or default
+    if value is None:
+        _stop(name, "is not set; start the stack with ./tollgate up or see .env.example")
+    return value
+
+
+def integer(name: str, default: int, *, low: int, high: int) -> int:
+    """Return a whole number between ``low`` and ``high``, both allowed."""
+    value = os.environ.get(name, "").strip()
+    if not value:
+        return default
+    if not re.fullmatch(r"\d{1,12}", value, re.ASCII) or not low <= int(value) <= high:
+        _stop(name, f"must be a whole number from {low} to {high}", value)
+    return int(value)
+
+
+def boolean(name: str, *, default: bool) -> bool:
+    value = os.environ.get(name, "").strip().lower()
+    if not value:
+        return default
+    if value not in {"0", "1", "true", "false", "yes", "no"}:
+        _stop(name, "must be 1 or 0", value)
+    return value in {"1", "true", "yes"}
+
+
+def choice(name: str, default: str, allowed: Sequence[str]) -> str:
+    value = text(name, default)
+    if value not in allowed:
+        _stop(name, f"must be one of {', '.join(allowed)}", value)
+    return value
+
+
+def words(name: str, default: Sequence[str] = ()) -> list[str]:
+    """Return a comma-separated list."""
+    value = os.environ.get(name, "")
+    return [word.strip() for word in value.split(",") if word.strip()] or list(default)
+
+
+def url(name: str, schemes: Sequence[str], default: str | None = None) -> str:
+    """Return an address whose scheme is one of ``schemes``."""
+    value = text(name, default)
+    if value.partition("://")[0] not in schemes or "://" not in value:
+        _stop(name, f"must start with {' or '.join(s + '://' for s in schemes)}", value)
+    return value
+
+
+def peppers(name: str) -> dict[int, bytes]:
+    """Return key peppers by version, from ``1:<64 hex digits>,2:<64 hex digits>``."""
+    found: dict[int, bytes] = {}
+    for part in words(name):
+        match = re.fullmatch(r"(\d{1,4}):([0-9a-fA-F]{64})", part, re.ASCII)
+        if match is None:
+            _stop(name, "must look like 1:<64 hex digits>")
+        found[int(match[1])] = bytes.fromhex(match[2])
+    if not found:
+        _stop(name, "is not set; start the stack with ./tollgate up or see .env.example")
+    return found
+
+
+def _stop(name: str, reason: str, value: str | None = None) -> NoReturn:
+    shown = "" if value is None else f"={value[:60]!r}"
+    raise SystemExit(f"tollgate: {name}{shown} {reason}.")
