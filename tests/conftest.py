@@ -1,0 +1,147 @@
+"""The stage: real PostgreSQL and Redis for the whole run, a fresh database for every test.
+
+1. The first pytest process starts both servers in a temporary folder (no fsync) and migrates one
+   template database; xdist's workers find them in the environment.
+2. ``database`` copies the template for one test and points Django at the copy.
+3. ``own_stores`` starts a pair of servers that a fault test may kill and freeze.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [p for p in (str(ROOT), str(ROOT / "platform")) if p not in sys.path]
+
+from stack.services import Services, start_services  # noqa: E402 # needs the path above
+
+TEMPLATE = "template_tollgate"
+_services: Services | None = None
+_folder: Path | None = None
+
+
+def _own_the_stores() -> None:
+    global _services, _folder  # noqa: PLW0603 # one pair of servers a run
+    _folder = Path(tempfile.mkdtemp(prefix="tollgate-"))
+    _services = start_services(_folder, durable=False)
+    os.environ.update(
+        TEST_STORES="1",
+        DATABASE_URL=_services.database_url,
+        REDIS_URL=_services.redis_url,
+        DATA_DIR=str(_folder),
+        SECRET_KEY=uuid4().hex,
+        KEY_PEPPERS="1:" + uuid4().hex + uuid4().hex,
+        DJANGO_SETTINGS_MODULE="config.settings",
+        CELERY_BROKER_URL="",
+    )
+
+
+OWNER = "TEST_STORES" not in os.environ
+if OWNER:
+    _own_the_stores()
+
+import django  # noqa: E402 # the settings read the environment made above
+
+django.setup()
+
+from django.core.management import call_command  # noqa: E402
+from django.db import connection  # noqa: E402
+
+
+def database_url(name: str) -> str:
+    """Return the address of another database on the run's server."""
+    return os.environ["DATABASE_URL"].replace("/tollgate?", f"/{name}?")
+
+
+def redis_url() -> str:
+    """Return this worker's own Redis database."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return os.environ["REDIS_URL"].replace("db=0", f"db={int(worker) + 1}")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the long forms of the fault tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if OWNER:
+        with psycopg.connect(database_url("postgres"), autocommit=True) as maintenance:
+            maintenance.execute(f"create database {TEMPLATE}")
+        _use_database(TEMPLATE)
+        call_command("migrate", verbosity=0)
+        connection.close()
+    _use_database("no_database_without_the_fixture")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if OWNER and _services is not None and _folder is not None:
+        connection.close()
+        _services.stop()
+        shutil.rmtree(_folder, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        items[:] = [item for item in items if item.get_closest_marker("long") is None]
+
+
+def _use_database(name: str) -> None:
+    connection.close()
+    connection.settings_dict["NAME"] = name
+
+
+@pytest.fixture
+def database(django_db_blocker: Any) -> Iterator[str]:
+    """A fresh, migrated database that Django uses in this test; its address."""
+    name = f"t_{uuid4().hex}"
+    with psycopg.connect(database_url("postgres"), autocommit=True) as maintenance:
+        maintenance.execute(f"create database {name} template {TEMPLATE}")
+        _use_database(name)
+        with django_db_blocker.unblock():
+            yield database_url(name)
+            connection.close()
+        _use_database("no_database_without_the_fixture")
+        maintenance.execute(f"drop database {name} with (force)")
+
+
+@dataclass(frozen=True)
+class Stores:
+    database_url: str
+    redis_url: str
+
+
+@pytest.fixture
+def stores(database: str) -> Stores:
+    """The addresses of a fresh database and an empty Redis database, for servers of one test."""
+    import redis
+
+    address = redis_url()
+    with redis.Redis.from_url(address) as client:
+        client.flushdb()
+    return Stores(database, address)
+
+
+@pytest.fixture
+def own_stores() -> Iterator[Callable[[], Services]]:
+    """Start servers that the test may kill and freeze; stopped afterwards."""
+    started: list[tuple[Services, Path]] = []
+
+    def start() -> Services:
+        folder = Path(tempfile.mkdtemp(prefix="tollgate-own-"))
+        services = start_services(folder, durable=False)
+        started.append((services, folder))
+        return services
+
+    yield start
+    for services, folder in started:
+        services.stop()
+        shutil.rmtree(folder, ignore_errors=True)
