@@ -21,7 +21,7 @@ CHUNK = 500
 log = logger(__name__)
 
 
-def adopt_orphans(folder: Path, apply: Callable[[Sequence[Closing]], None]) -> int:
+def adopt_orphans(folder: Path, apply: Callable[[Sequence[Closing]], object]) -> int:
     """Close every dead owner's calls and return how many there were.
 
     ``apply`` commits a chunk of closings or raises; then the files stay for the next try.
@@ -32,7 +32,7 @@ def adopt_orphans(folder: Path, apply: Callable[[Sequence[Closing]], None]) -> i
     return sum(_adopt(paths, apply) for paths in by_owner.values())
 
 
-def _adopt(paths: Sequence[Path], apply: Callable[[Sequence[Closing]], None]) -> int:
+def _adopt(paths: Sequence[Path], apply: Callable[[Sequence[Closing]], object]) -> int:
     descriptors: list[int] = []
     try:
         for path in paths:

@@ -205,10 +205,16 @@ class Writer:
         for extension, room in batch.extensions:
             if not room.done():
                 room.set_result(answer.extended.get(extension.request_id, False))
-        lost = tick.lost_settlements(batch.closings, answer.closed)
-        for closing, reason in lost:
-            await self._quarantine(connection, closing, reason)
-        self._journal.mark_done(closing.request_id for closing in batch.closings)
+        kept_back = [
+            closing
+            for closing, reason in tick.lost_settlements(batch.closings, answer.closed)
+            if not await self._quarantine(connection, closing, reason)
+        ]
+        self._closings.extend(kept_back)
+        owed = {closing.request_id for closing in kept_back}
+        self._journal.mark_done(
+            closing.request_id for closing in batch.closings if closing.request_id not in owed
+        )
 
     async def _give_back(
         self, connection: AsyncConnection[TupleRow], batch: _Batch, error: psycopg.Error
@@ -234,8 +240,10 @@ class Writer:
             return
         log.error("record_refused", error=type(error).__name__, sqlstate=error.sqlstate)
         for closing in batch.closings:
-            await self._quarantine(connection, closing, str(error))
-            self._journal.mark_done([closing.request_id])
+            if await self._quarantine(connection, closing, str(error)):
+                self._journal.mark_done([closing.request_id])
+            else:
+                self._closings.append(closing)
         for _, waiting in batch.holds:
             if not waiting.done():
                 waiting.set_result(Refusal("unavailable", {}))
@@ -245,10 +253,13 @@ class Writer:
 
     async def _quarantine(
         self, connection: AsyncConnection[TupleRow], closing: Closing, reason: str
-    ) -> None:
+    ) -> bool:
         log.error("settlement_quarantined", request=closing.request_id, reason=reason[:200])
-        with suppress(psycopg.Error):
+        try:
             await connection.execute(tick.QUARANTINE, tick.quarantine_row(closing, reason))
+        except psycopg.Error:
+            return False
+        return True
 
     def _refuse_waiting_holds(self) -> None:
         while self._holds:

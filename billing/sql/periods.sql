@@ -15,7 +15,7 @@ $$;
 create or replace function period_start(p_period text, p_zone text, p_at timestamptz)
 returns timestamptz language sql stable as $$
   select case p_period
-    when 'lifetime' then '-infinity'::timestamptz
+    when 'lifetime' then to_timestamp(0)
     -- an hour is counted from the minute hand, so that a repeated local hour stays two periods
     when 'hour' then p_at - ((p_at at time zone p_zone) - date_trunc('hour', p_at at time zone p_zone))
     else local_instant(date_trunc(p_period, p_at at time zone p_zone), p_zone)

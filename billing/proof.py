@@ -1,0 +1,106 @@
+"""The proof: every equation over one snapshot of the books, and the journals beside them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import LiteralString
+
+import orjson
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from billing.equations import EQUATIONS
+from billing.holds import Act
+from billing.journal import SUFFIX, read_records
+from kernel.clock import monotonic
+
+ROWS_NAMED = 20
+STORE: LiteralString = (
+    "insert into billing_proofrun (at, clean, duration_ms, report)"
+    " values (now(), %s, %s, %s::jsonb)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An equation's result: the first rows that break it, each as what, left, right."""
+
+    number: str
+    promise: str
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    findings: Sequence[Finding]
+    duration_ms: int
+
+    @property
+    def clean(self) -> bool:
+        return not any(finding.rows for finding in self.findings)
+
+    def as_json(self) -> bytes:
+        return orjson.dumps(
+            {"clean": self.clean, "duration_ms": self.duration_ms,
+             "equations": [asdict(finding) for finding in self.findings]}
+        )
+
+
+def prove(connection: Connection[TupleRow], journals: Path) -> Proof:
+    """Check everything and keep the result; needs a connection that is not in a transaction."""
+    started = monotonic()
+    settled_late = _finals(journals)
+    with connection.transaction():
+        connection.execute("set transaction isolation level repeatable read, read only")
+        findings = [
+            Finding(equation.number, equation.promise, _rows(connection, equation.query))
+            for equation in EQUATIONS
+        ]
+        findings.append(_journal_finding(connection, settled_late))
+    proof = Proof(findings, round((monotonic() - started) * 1000))
+    connection.execute(STORE, (proof.clean, proof.duration_ms, proof.as_json().decode()))
+    return proof
+
+
+def _rows(connection: Connection[TupleRow], query: LiteralString) -> list[list[str]]:
+    # %% in the equations stands for one %, as psycopg asks where parameters are given
+    limited: LiteralString = "select * from (" + query + ") broken limit %s"
+    return [
+        [str(value) for value in row]
+        for row in connection.execute(limited, (ROWS_NAMED,)).fetchall()
+    ]
+
+
+def _finals(journals: Path) -> set[str]:
+    """Return requests whose end is journalled by a process that has not marked it done."""
+    finals: set[str] = set()
+    done: set[str] = set()
+    for path in sorted(journals.glob(f"*{SUFFIX}")) if journals.is_dir() else ():
+        records = read_records(_content(path))
+        for record in records:
+            if record["t"] == "final" and record["act"] == Act.SETTLE:
+                finals.add(record["r"])
+            elif record["t"] == "done":
+                done.update(record["ids"])
+    return {*finals} & done
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:  # its owner has finished meanwhile
+        return b""
+
+
+def _journal_finding(connection: Connection[TupleRow], finals: Iterable[str]) -> Finding:
+    wanted = list(finals)
+    missing = connection.execute(
+        "select r, 1, 0 from unnest(%s::text[]) r where not exists"
+        " (select 1 from billing_usageid u where u.request_id = r)"
+        " and not exists (select 1 from billing_quarantine q where q.request_id = r) limit %s",
+        (wanted, ROWS_NAMED),
+    ).fetchall()
+    rows = [[str(value) for value in row] for row in missing]
+    return Finding("I26", "no journalled settlement is without its usage row", rows)
+
+

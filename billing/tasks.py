@@ -1,0 +1,54 @@
+"""Celery's side of the money. Every task may run twice and may die half-way."""
+
+from celery import shared_task
+from django.conf import settings
+
+from billing.adoption import adopt_orphans
+from billing.database import connect_sync
+from billing.expiry import expire_holds
+from billing.proof import prove as run_proof
+from billing.tick import close_calls
+from kernel.log import logger
+
+log = logger(__name__)
+
+
+@shared_task(name="billing.expire_holds")
+def expire() -> int:
+    with connect_sync(
+        settings.DATABASE_URL, "tollgate-expiry", statement_timeout_ms=60_000
+    ) as connection:
+        return expire_holds(connection)
+
+
+@shared_task(name="billing.adopt_journals")
+def adopt_journals() -> int:
+    with connect_sync(
+        settings.DATABASE_URL, "tollgate-adoption", statement_timeout_ms=60_000
+    ) as connection:
+        return adopt_orphans(
+            settings.JOURNAL_DIR, lambda closings: close_calls(connection, closings, "adoption")
+        )
+
+
+@shared_task(name="billing.make_partitions")
+def make_partitions() -> int:
+    with connect_sync(
+        settings.DATABASE_URL, "tollgate-upkeep", statement_timeout_ms=60_000
+    ) as connection:
+        row = connection.execute("select make_usage_partitions(3)").fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+@shared_task(name="billing.prove")
+def prove() -> bool:
+    """Prove the books and alarm on any difference; nothing is repaired here."""
+    with connect_sync(
+        settings.DATABASE_URL, "tollgate-proof", statement_timeout_ms=280_000
+    ) as connection:
+        proof = run_proof(connection, settings.JOURNAL_DIR)
+    for finding in proof.findings:
+        if finding.rows:
+            log.error("proof_broken", equation=finding.number, rows=str(finding.rows[:3]))
+    return proof.clean

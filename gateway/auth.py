@@ -1,0 +1,156 @@
+"""Who calls: from headers to a principal, mostly from memory.
+
+1. The key's form and checksum are checked without I/O.
+2. The principal comes from memory for at most ten seconds, else from one indexed query.
+3. A key that changes is announced over Redis and dropped at once; with Redis away the ten seconds
+   bound how long a revoked key is believed, and the hold re-checks it in any case.
+
+Unknown keys are remembered too, so that guessing costs the database nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import LiteralString
+
+from psycopg import errors
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from accounts.key_format import PresentedKey, is_secret, parse_key
+from accounts.principal import Principal
+from kernel import clock
+from kernel.errors import ForbiddenError, UnauthenticatedError, UnavailableError
+
+REMEMBER_S = 10.0
+REMEMBER_KEYS = 50_000
+FIND_KEY: LiteralString = """
+select k.id, k.public_id, k.kind, k.org_id, o.public_id, o.status = 'active', k.project_id,
+  k.allowed_models, k.rpm, k.rpd, k.tpm, k.concurrency, k.expires_at, k.revoked_at is not null,
+  k.secret_hmac, k.pepper_version, k.previous_hmac, k.previous_pepper_version, k.previous_until
+from accounts_apikey k join accounts_organization o on o.id = k.org_id
+where k.public_id = %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownKey:
+    principal: Principal | None
+    secrets: tuple[tuple[bytes, int, float | None], ...]
+    forget_at: float
+
+
+class KeyRing:
+    """Finds principals; remembers what it found."""
+
+    def __init__(
+        self, pool: AsyncConnectionPool, peppers: Mapping[int, bytes]
+    ) -> None:
+        self._pool = pool
+        self._peppers = peppers
+        self._known: dict[str, _KnownKey] = {}
+
+    async def find_principal(self, presented: PresentedKey) -> Principal | None:
+        """Return the owner of a key whose secret matches, None otherwise.
+
+        Raises:
+            UnavailableError: when the database does not answer in time.
+
+        """
+        known = self._known.get(presented.public_id)
+        if known is None or known.forget_at < clock.monotonic():
+            known = await self._look_up(presented.public_id)
+        for stored, version, until_s in known.secrets:
+            pepper = self._peppers.get(version)
+            if pepper is None or (until_s is not None and until_s < clock.now().timestamp()):
+                continue
+            if is_secret(presented.secret, stored, pepper):
+                return known.principal
+        return None
+
+    def forget(self, public_id: str | None = None) -> None:
+        """Drop one key from memory, or all of them."""
+        if public_id is None:
+            self._known.clear()
+        else:
+            self._known.pop(public_id, None)
+
+    async def _look_up(self, public_id: str) -> _KnownKey:
+        try:
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(FIND_KEY, (public_id,), prepare=True)
+                row = await cursor.fetchone()
+        except (errors.OperationalError, PoolTimeout) as error:
+            raise UnavailableError(
+                "The key cannot be checked at the moment; try again shortly.",
+                headers={"retry-after": "1"},
+            ) from error
+        known = _parse_row(row, clock.monotonic() + REMEMBER_S)
+        if len(self._known) >= REMEMBER_KEYS:
+            self._known.clear()
+        self._known[public_id] = known
+        return known
+
+
+def _parse_row(row: TupleRow | None, forget_at: float) -> _KnownKey:
+    if row is None:
+        return _KnownKey(None, (), forget_at)
+    allowed = None if row[7] is None else frozenset(row[7])
+    principal = Principal(*row[:7], allowed, *row[8:14])
+    secrets: list[tuple[bytes, int, float | None]] = [(bytes(row[14]), row[15], None)]
+    if row[16] is not None and row[18] is not None:
+        secrets.append((bytes(row[16]), row[17], row[18].timestamp()))
+    return _KnownKey(principal, tuple(secrets), forget_at)
+
+
+def presented_key(headers: Mapping[bytes, bytes], *, prefer_x_api_key: bool = False) -> str | None:
+    """Return the key text a caller sent: ``Authorization: Bearer`` or ``x-api-key``.
+
+    OpenAI paths prefer the first, Anthropic paths the second, when both are there and differ.
+    """
+    bearer = None
+    scheme, _, credential = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() == b"bearer":
+        bearer = credential.strip() or None
+    plain = headers.get(b"x-api-key", b"").strip() or None
+    chosen = (plain or bearer) if prefer_x_api_key else (bearer or plain)
+    return None if chosen is None else chosen.decode("latin-1")
+
+
+async def authenticate(
+    ring: KeyRing, headers: Mapping[bytes, bytes], *, prefer_x_api_key: bool = False
+) -> Principal:
+    """Return who calls.
+
+    Raises:
+        UnauthenticatedError: no key, or one that is malformed, unknown, revoked or expired.
+        ForbiddenError: a suspended organization, or an admin key on the data plane.
+
+    """
+    text = presented_key(headers, prefer_x_api_key=prefer_x_api_key)
+    if text is None:
+        raise UnauthenticatedError(
+            "You didn't provide an API key. Send it as 'Authorization: Bearer hk-proj-…'."
+        )
+    presented = parse_key(text)
+    principal = None if presented is None else await ring.find_principal(presented)
+    if principal is None:
+        raise _bad_key(text, "Incorrect API key provided")
+    if principal.revoked:
+        raise _bad_key(text, "This API key is revoked")
+    if principal.expires_at is not None and principal.expires_at <= clock.now():
+        raise _bad_key(text, "This API key has expired")
+    if principal.kind == "admin":
+        raise ForbiddenError(
+            "Admin keys manage the organization; call models with a project key.",
+            code="admin_key_not_allowed",
+        )
+    if not principal.org_active:
+        raise ForbiddenError(
+            "This organization is suspended; write to your operator.", code="account_suspended"
+        )
+    return principal
+
+
+def _bad_key(text: str, sentence: str) -> UnauthenticatedError:
+    masked = f"{text[:8]}***" if text.startswith("hk-") and text.isascii() else "***"
+    return UnauthenticatedError(f"{sentence}: {masked}.", code="invalid_api_key")
