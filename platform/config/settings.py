@@ -187,6 +187,7 @@ AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_USERNAME_FORM_FIELD = "login"
+AXES_VERBOSE = False
 
 SESSION_COOKIE_NAME = "tollgate_session"
 SESSION_COOKIE_HTTPONLY = True

@@ -1,0 +1,118 @@
+"""``manage key create|revoke|rotate|list``: API keys. A key's text is printed once."""
+
+from typing import Any
+
+from django.db import transaction
+
+from accounts.access import operator_key, operator_org, operator_project
+from accounts.commands import ACTOR, VerbCommand
+from accounts.keys import ROTATION_OVERLAP, KeySpec, mint_key, revoke_key, rotate_key
+from accounts.models import ApiKey
+from billing.budgets import create_budget
+from billing.models import Budget
+from kernel import clock
+from kernel.cli import parse_count, parse_duration, print_row, print_rows
+from kernel.errors import BadRequestError
+from kernel.money import parse_usd, render_usd
+
+
+class Command(VerbCommand):
+    help = "Create, revoke, rotate and list API keys."
+
+    def add_verbs(self, verbs: Any) -> None:
+        create = self.add_verb(verbs, "create", "Create a key; it is printed once.")
+        create.add_argument("--org", required=True, metavar="ID")
+        create.add_argument("--project", metavar="P", help="id, or a name (made when new)")
+        create.add_argument("--name", default="", metavar="N")
+        for limit, what in (
+            ("rpm", "requests per minute"), ("tpm", "tokens per minute"),
+            ("rpd", "requests per day"), ("concurrency", "requests at once"),
+        ):
+            create.add_argument(f"--{limit}", metavar="N", help=what)
+        create.add_argument("--budget", metavar="USD")
+        create.add_argument("--period", choices=[str(p) for p in Budget.Period.values])
+        create.add_argument("--models", metavar="a,b", help="the only models it may call")
+        create.add_argument("--expires-in", metavar="2h")
+        create.add_argument(
+            "--kind", default="proj", choices=[str(kind) for kind in ApiKey.Kind.values]
+        )
+        revoke = self.add_verb(verbs, "revoke", "Stop a key for good.")
+        revoke.add_argument("key", help="its 12-character id, or the key itself")
+        rotate = self.add_verb(verbs, "rotate", "Give a key a new secret; the old one overlaps.")
+        rotate.add_argument("key", help="its 12-character id, or the key itself")
+        rotate.add_argument("--overlap", metavar="24h")
+        listing = self.add_verb(verbs, "list", "List keys.")
+        listing.add_argument("--org", metavar="ID")
+
+    def do_create(self, options: dict[str, Any]) -> None:
+        org = operator_org(options["org"])
+        spec = _spec(options)
+        if (options["budget"] is None) != (options["period"] is None):
+            raise BadRequestError("Give --budget and --period together.")
+        limit_nanos = None if options["budget"] is None else parse_usd(options["budget"])
+        with transaction.atomic():
+            project = operator_project(org, options["project"])
+            minted = mint_key(project, spec, actor=ACTOR)
+            if limit_nanos is not None:
+                create_budget(
+                    org=org, key=minted.key, limit_nanos=limit_nanos,
+                    period=options["period"], actor=ACTOR,
+                )
+        print_row({**_row(minted.key), "key": minted.text}, as_json=options["json"])
+
+    def do_revoke(self, options: dict[str, Any]) -> None:
+        key = revoke_key(operator_key(options["key"]), actor=ACTOR)
+        print_row(_row(key), as_json=options["json"])
+
+    def do_rotate(self, options: dict[str, Any]) -> None:
+        overlap = parse_duration(options["overlap"]) if options["overlap"] else ROTATION_OVERLAP
+        minted = rotate_key(operator_key(options["key"]), actor=ACTOR, overlap=overlap)
+        row = {**_row(minted.key), "key": minted.text, "old_until": minted.key.previous_until}
+        print_row(row, as_json=options["json"])
+
+    def do_list(self, options: dict[str, Any]) -> None:
+        keys = ApiKey.objects.select_related("org", "project").order_by("id")
+        if options["org"]:
+            keys = keys.filter(org=operator_org(options["org"]))
+        print_rows([_row(key) for key in keys], as_json=options["json"])
+
+
+def _spec(options: dict[str, Any]) -> KeySpec:
+    counts = {
+        name: None if options[name] is None else parse_count(options[name])
+        for name in ("rpm", "tpm", "rpd", "concurrency")
+    }
+    allowed = None
+    if options["models"] is not None:
+        allowed = [name.strip() for name in options["models"].split(",") if name.strip()]
+    expires_in = options["expires_in"]
+    return KeySpec(
+        kind=options["kind"],
+        name=options["name"],
+        allowed_models=allowed,
+        expires_at=None if expires_in is None else clock.now() + parse_duration(expires_in),
+        **counts,
+    )
+
+
+def _row(key: ApiKey) -> dict[str, Any]:
+    budget = Budget.objects.filter(key=key, active=True).first()
+    expired = key.expires_at is not None and key.expires_at <= clock.now()
+    status = "revoked" if key.revoked_at else "expired" if expired else "active"
+    return {
+        "id": key.public_id,
+        "masked": key.masked,
+        "name": key.name,
+        "kind": key.kind,
+        "org": key.org.public_id,
+        "project": key.project.public_id,
+        "status": status,
+        "models": key.allowed_models,
+        "rpm": key.rpm,
+        "tpm": key.tpm,
+        "rpd": key.rpd,
+        "concurrency": key.concurrency,
+        "budget_usd": None if budget is None else render_usd(budget.limit_nanos, places=2),
+        "period": None if budget is None else budget.period,
+        "expires_at": key.expires_at,
+    }

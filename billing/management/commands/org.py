@@ -1,0 +1,72 @@
+"""``manage org create|credit|list``: tenants and their credit."""
+
+from typing import Any
+
+from accounts.access import operator_org
+from accounts.commands import ACTOR, VerbCommand
+from accounts.models import Organization
+from billing.credits import add_credit
+from billing.models import BillingAccount
+from billing.organizations import OrganizationSpec, create_organization
+from kernel.cli import print_row, print_rows
+from kernel.money import parse_usd, render_usd
+
+
+class Command(VerbCommand):
+    help = "Create organizations, give them credit, list them."
+
+    def add_verbs(self, verbs: Any) -> None:
+        create = self.add_verb(verbs, "create", "Create an organization with a default project.")
+        create.add_argument("name")
+        create.add_argument("--credit", metavar="USD", help="credit to begin with")
+        create.add_argument(
+            "--mode", default="prepaid", choices=[str(mode) for mode in BillingAccount.Mode.values]
+        )
+        create.add_argument("--credit-limit", metavar="USD", default="0", help="postpaid, hybrid")
+        create.add_argument("--timezone", metavar="Z", default="UTC")
+        credit = self.add_verb(verbs, "credit", "Add credit to an organization.")
+        credit.add_argument("id")
+        credit.add_argument("amount", metavar="USD")
+        credit.add_argument("--reason", required=True)
+        self.add_verb(verbs, "list", "List organizations with their balances.")
+
+    def do_create(self, options: dict[str, Any]) -> None:
+        credit = None if options["credit"] is None else parse_usd(options["credit"])
+        org = create_organization(
+            OrganizationSpec(
+                name=options["name"],
+                mode=options["mode"],
+                timezone=options["timezone"],
+                credit_limit_nanos=parse_usd(options["credit_limit"]),
+                credit_nanos=credit,
+            ),
+            actor=ACTOR,
+        )
+        print_row(_row(org), as_json=options["json"])
+
+    def do_credit(self, options: dict[str, Any]) -> None:
+        org = operator_org(options["id"])
+        txn = add_credit(org, parse_usd(options["amount"]), reason=options["reason"], actor=ACTOR)
+        row = {**_row(org), "transaction": txn.pk}
+        print_row(row, as_json=options["json"])
+
+    def do_list(self, options: dict[str, Any]) -> None:
+        rows = [_row(org) for org in Organization.objects.order_by("id")]
+        print_rows(rows, as_json=options["json"])
+
+
+def _row(org: Organization) -> dict[str, Any]:
+    account = BillingAccount.objects.get(org=org)
+    project = org.projects.order_by("id").first()
+    return {
+        "id": org.public_id,
+        "name": org.name,
+        "mode": account.mode,
+        "timezone": org.timezone,
+        "status": org.status,
+        "credit_usd": render_usd(account.deferred_nanos),
+        "reserved_usd": render_usd(account.held_nanos),
+        "unbilled_usd": render_usd(account.unbilled_nanos),
+        "credit_limit_usd": render_usd(account.credit_limit_nanos),
+        "project": None if project is None else project.public_id,
+    }

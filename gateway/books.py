@@ -1,0 +1,63 @@
+"""The books of a process as a call sees them: open, hold, checkpoint, close.
+
+The order is the promise: the journal hears of a hold before the writer does, and of an ending before
+the caller does.
+"""
+
+import asyncio
+
+from billing.holds import Act, Closing, HoldRequest
+from billing.journal import Journal
+from billing.writer import Writer
+from kernel.errors import UnavailableError
+
+MOST_BACKLOG = 5_000
+
+
+class Books:
+    """Journal and writer of one process."""
+
+    def __init__(self, journal: Journal, writer: Writer, *, hold_wait_s: float) -> None:
+        self.journal = journal
+        self.writer = writer
+        self._hold_wait_s = hold_wait_s
+
+    async def hold(self, request: HoldRequest) -> None:
+        """Set the money of a call aside.
+
+        Raises:
+            TollgateError: what the refusal says; UnavailableError when the books do not answer in
+                time. Then nothing stays held: a hold granted too late is released at once.
+
+        """
+        if self.writer.backlog > MOST_BACKLOG:
+            raise _unavailable()
+        self.journal.open_call(request.request_id)
+        answer = self.writer.hold(request)
+        try:
+            async with asyncio.timeout(self._hold_wait_s):
+                refusal = await answer
+        except TimeoutError as error:
+            raise _unavailable() from error
+        if refusal is not None:
+            self.journal.mark_done([request.request_id])
+            raise refusal.as_error()
+
+    def checkpoint(self, closing: Closing) -> None:
+        self.journal.checkpoint(closing)
+
+    def close(self, closing: Closing) -> None:
+        """Journal how a call ended and queue it for the writer. Never waits, never raises."""
+        self.journal.close_call(closing)
+        self.writer.close(closing)
+
+    def release(self, request_id: str) -> None:
+        """Give a call's money back: nothing was relayed."""
+        self.close(Closing(request_id, Act.RELEASE))
+
+
+def _unavailable() -> UnavailableError:
+    return UnavailableError(
+        "The platform cannot reserve money for this request at the moment; try again shortly.",
+        headers={"retry-after": "1"},
+    )

@@ -1,0 +1,112 @@
+"""One HTTP call as the pipeline sees it: headers and body in, frames out."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any
+
+from gateway.dialects.base import Dialect
+from kernel import clock
+from kernel.errors import TollgateError
+from kernel.ids import new_request_id
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+JSON = (b"content-type", b"application/json")
+STREAM = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+class Call:
+    """What arrived and how to answer it. Frames go out only after ``start_stream``."""
+
+    __slots__ = (
+        "_send", "body", "dialect", "headers", "limit_headers", "request_id", "started",
+        "started_at", "status",
+    )
+
+    def __init__(self, headers: Mapping[bytes, bytes], body: bytes, dialect: Dialect, send: Send) -> None:
+        self.request_id = new_request_id()
+        self.headers = headers
+        self.body = body
+        self.dialect = dialect
+        self.limit_headers: list[tuple[bytes, bytes]] = []
+        self.started = False
+        self.started_at = clock.monotonic()
+        self.status = 0
+        self._send = send
+
+    async def start_stream(self) -> None:
+        await self._start(200, STREAM)
+
+    async def send(self, frames: bytes) -> None:
+        """Send frames of a started stream; waits while the caller reads too slowly."""
+        await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+
+    async def finish(self, frames: bytes = b"") -> None:
+        """Send the last frames and end the answer."""
+        await self._send({"type": "http.response.body", "body": frames, "more_body": False})
+
+    async def answer(
+        self, body: bytes, *, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
+        """Send a whole JSON answer."""
+        await self._start(status, (JSON, (b"content-length", b"%d" % len(body)), *headers))
+        await self.finish(body)
+
+    async def refuse(self, error: TollgateError) -> None:
+        """Send an error as the whole answer, in the caller's dialect."""
+        headers = [(name.encode(), value.encode()) for name, value in error.headers.items()]
+        await self.answer(
+            self.dialect.render_error(error, self.request_id),
+            status=error.http_status,
+            headers=headers,
+        )
+
+    async def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self.started = True
+        self.status = status
+        request_id = self.request_id.encode()
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [
+                    *headers,
+                    (b"x-request-id", request_id),
+                    (b"request-id", request_id),
+                    *self.limit_headers,
+                ],
+            }
+        )
+
+
+class Registry:
+    """Owns every serving task, so that none is lost when its connection goes.
+
+    1. ``serve`` starts a task and keeps it.
+    2. The door cancels it when the caller leaves, and lets go; the task cleans up here.
+    3. ``drain`` at shutdown waits for all, cancels what is left, and waits for those too.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def serve(self, work: Awaitable[None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        assert isinstance(task, asyncio.Task)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def drain(self, timeout_s: float) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5)

@@ -1,0 +1,195 @@
+"""The door: a Channels consumer that can hear.
+
+``channels.generic.http.AsyncHttpConsumer`` is deaf while it serves, joins a body of any size, and costs
+five times a bare application. So this one overrides ``__call__``:
+
+1. Read the body under a size limit and a deadline.
+2. Hand the call to a task that the registry owns; keep one ``receive()`` pending beside it.
+3. Whichever comes first: the task is done, or the caller has left and the task is cancelled at once.
+   It settles what was relayed before it ends; shutdown waits for the registry.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from channels.consumer import AsyncConsumer
+from django.conf import settings
+
+from gateway.auth import authenticate
+from gateway.call import Call, Send
+from gateway.dialects.openai import DIALECT
+from gateway.pipeline import serve_completion
+from gateway.runtime import Runtime, current_runtime
+from kernel.errors import (
+    MethodNotAllowedError,
+    NotFoundError,
+    SlowBodyError,
+    TollgateError,
+    TooLargeError,
+    UnavailableError,
+    UnsupportedMediaError,
+)
+from kernel.log import logger
+
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Scope = Mapping[str, Any]
+log = logger(__name__)
+
+
+class CompletionConsumer(AsyncConsumer):
+    """Serves POST on the chat completion paths."""
+
+    method = "POST"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        call = Call(headers, b"", DIALECT, send)
+        try:
+            if scope["method"] != self.method:
+                raise _wrong_method(scope["method"], self.method)
+            call.body = await _read_body(headers, receive)
+            runtime = await current_runtime()
+            if runtime.is_stopping or len(runtime.calls) >= settings.MAX_CALLS_IN_FLIGHT:
+                raise UnavailableError("The server is busy; try again.", headers={"retry-after": "1"})
+        except _ClientLeftError:
+            return
+        except TollgateError as error:
+            await call.refuse(error)
+            return
+        task = runtime.calls.serve(self.serve(call, runtime, scope))
+        await _serve_until_done_or_left(task, receive)
+
+    async def serve(self, call: Call, runtime: Runtime, scope: Scope) -> None:
+        """Serve the call to its end; a fault of ours is answered and logged, never shown."""
+        try:
+            await self.handle(call, runtime, scope)
+        except TollgateError as error:
+            await call.refuse(error)
+        except Exception:
+            log.exception("call_failed", request=call.request_id)
+            if not call.started:
+                await call.refuse(TollgateError("The server had an error; try again."))
+
+    async def handle(self, call: Call, runtime: Runtime, scope: Scope) -> None:
+        await serve_completion(call, runtime)
+
+
+class ModelsConsumer(CompletionConsumer):
+    """Serves GET on the list of models and on one of them. Needs a key, costs nothing."""
+
+    method = "GET"
+
+    async def handle(self, call: Call, runtime: Runtime, scope: Scope) -> None:
+        principal = await authenticate(runtime.keys, call.headers)
+        models = {
+            model.name: model.as_wire()
+            for model in runtime.catalog.offered()
+            if principal.may_call(model.name)
+        }
+        wanted = scope["url_route"]["kwargs"].get("model", "").rstrip("/")
+        if not wanted:
+            await call.answer(call.dialect.render_models(models.values()))
+            return
+        if wanted not in models:
+            raise NotFoundError(
+                f"Model not found: {wanted[:200]}", code="model_not_found", param="model"
+            )
+        await call.answer(call.dialect.render_model(models[wanted]))
+
+
+class UnknownPathConsumer(CompletionConsumer):
+    """Answers every other path below the data plane's prefixes."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call(dict(scope["headers"]), b"", DIALECT, send)
+        await call.refuse(
+            NotFoundError(f"Unknown request URL: {scope['method']} {scope['path'][:200]}.")
+        )
+
+
+class StatusConsumer(AsyncConsumer):
+    """``/healthz``: the process runs. ``/readyz``: it can take calls. ``/metrics``: its counters."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        runtime = await current_runtime()
+        status, body = 200, b"ok\n"
+        if scope["path"] == "/metrics":
+            body = runtime.render_metrics()
+        elif scope["path"] == "/readyz" and not runtime.is_ready:
+            status, body = 503, b"not ready\n"
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+class _ClientLeftError(Exception):
+    pass
+
+
+async def _read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    """Return the body.
+
+    Raises:
+        TooLargeError, SlowBodyError, UnsupportedMediaError: said before the rest is read.
+        _ClientLeftError: nobody is there to answer.
+
+    """
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise UnsupportedMediaError("Send the body without Content-Encoding.", headers=_CLOSE)
+    declared = headers.get(b"content-length", b"0")
+    if declared.isdigit() and int(declared) > settings.MAX_BODY_BYTES:
+        raise _too_large()
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(settings.BODY_TIMEOUT_S):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _ClientLeftError
+                part = message.get("body", b"")
+                size += len(part)
+                if size > settings.MAX_BODY_BYTES:
+                    raise _too_large()
+                parts.append(part)
+                if not message.get("more_body", False):
+                    return b"".join(parts)
+    except TimeoutError as error:
+        raise SlowBodyError("The request body arrived too slowly.", headers=_CLOSE) from error
+
+
+# An early error leaves a body unread on the wire: the connection must not be used again.
+_CLOSE = {"connection": "close"}
+
+
+def _too_large() -> TooLargeError:
+    return TooLargeError(
+        f"The request body is larger than {settings.MAX_BODY_BYTES} bytes.", headers=_CLOSE
+    )
+
+
+def _wrong_method(sent: str, allowed: str) -> MethodNotAllowedError:
+    return MethodNotAllowedError(
+        f"{sent[:20]} is not allowed here; use {allowed}.", headers={"allow": allowed, **_CLOSE}
+    )
+
+
+async def _serve_until_done_or_left(task: asyncio.Task[None], receive: Receive) -> None:
+    """Await the task beside the caller's departure. The task belongs to the registry, not to us."""
+    listener = asyncio.ensure_future(_departure(receive))
+    try:
+        await asyncio.wait({task, listener}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+    finally:
+        # the server may cancel us too (daphne does when a caller leaves): that is a departure
+        listener.cancel()
+        if not task.done():
+            task.cancel()
+
+
+async def _departure(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

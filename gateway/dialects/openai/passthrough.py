@@ -1,0 +1,169 @@
+"""OpenAI answers that pass through: whole frames as bytes, a few fields patched, few frames parsed.
+
+The first frame is parsed to learn how this server writes its id and model; from then on both are
+replaced as bytes. Frames are parsed only when they carry usage, an error, or the end. What was relayed
+is kept until it is counted: at a checkpoint, or at an end without the provider's own figures.
+"""
+
+import re
+from typing import Any
+
+import orjson
+
+from billing.usage import Usage
+from gateway.chat import Answer
+from gateway.tokenizer import count_tokens
+from kernel.errors import UpstreamError
+
+MOST_FRAME_BYTES = 4 * 2**20
+_USAGE = re.compile(rb'"usage":\s*\{')
+_NULL_USAGE = re.compile(rb',\s*"usage":\s*null')
+_ERROR = re.compile(rb'data:\s*\{\s*"error"')
+_SPOKEN = re.compile(rb'"(?:content|reasoning_content|refusal|arguments)":\s*("(?:[^"\\]|\\.)*")')
+_DONE = b"data: [DONE]"
+
+
+class PassThroughStream:
+    """One streamed answer on its way through. ``usage`` and ``is_done`` fill as it goes."""
+
+    def __init__(self, answer: Answer, *, include_usage: bool) -> None:
+        self.usage: Usage | None = None
+        self.is_done = False
+        self._answer = answer
+        self._include_usage = include_usage
+        self._buffer = b""
+        self._uncounted: list[bytes] = []
+        self._patches: list[tuple[bytes, bytes]] = []
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what arrived and return the frames that are whole, patched; maybe nothing.
+
+        The closing ``[DONE]`` is kept back: it is sent after the call is in the journal.
+
+        Raises:
+            UpstreamError: for an error frame, an endless frame, or a first frame that is no JSON.
+
+        """
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n")
+        buffer = self._buffer + data if self._buffer else data
+        cut = buffer.rfind(b"\n\n") + 2
+        if cut == 1:
+            if len(buffer) > MOST_FRAME_BYTES:
+                raise UpstreamError("The model's provider sent an endless line.")
+            self._buffer = buffer
+            return b""
+        self._buffer = buffer[cut:]
+        frames = buffer[:cut]
+        if not self._patches:
+            self._learn(frames)
+        if _USAGE.search(frames) or _DONE in frames or _ERROR.search(frames):
+            frames = self._sort_out(frames)
+        for found, wanted in self._patches:
+            frames = frames.replace(found, wanted)
+        if not self._include_usage and b'"usage"' in frames:
+            frames = _NULL_USAGE.sub(b"", frames)
+        if frames:
+            self._uncounted.append(frames)
+        return frames
+
+    def count_relayed(self) -> int:
+        """Return our own count of the tokens relayed since the last count."""
+        relayed = b"".join(self._uncounted)
+        self._uncounted.clear()
+        return sum(count_tokens(orjson.loads(text)) for text in _SPOKEN.findall(relayed))
+
+    @property
+    def uncounted_frames(self) -> int:
+        """How many pieces wait to be counted."""
+        return len(self._uncounted)
+
+    def _learn(self, frames: bytes) -> None:
+        for line in frames.split(b"\n"):
+            if line.startswith(b"data: {"):
+                first = _parse_frame(line)
+                self._learn_field(line, "id", first, self._answer.completion_id)
+                self._learn_field(line, "model", first, self._answer.model)
+                return
+
+    def _learn_field(self, line: bytes, name: str, frame: dict[str, Any], wanted: str) -> None:
+        text = orjson.dumps(frame.get(name))
+        match = re.search(rb'"' + name.encode() + rb'":\s*' + re.escape(text), line)
+        if match is not None:
+            self._patches.append((match[0], orjson.dumps({name: wanted})[1:-1]))
+
+    def _sort_out(self, frames: bytes) -> bytes:
+        kept = []
+        for frame in frames.split(b"\n\n"):
+            if frame.startswith(_DONE):
+                self.is_done = True
+            elif _ERROR.match(frame):
+                raise UpstreamError("The model's provider broke off its answer.")
+            elif frame.startswith(b"data: {") and _USAGE.search(frame):
+                body = _parse_frame(frame)
+                self.usage = parse_usage(body.get("usage"))
+                if body.get("choices") or self._include_usage:
+                    kept.append(frame)
+            elif frame:
+                kept.append(frame)
+        return b"".join(frame + b"\n\n" for frame in kept)
+
+
+def _parse_frame(line: bytes) -> dict[str, Any]:
+    try:
+        body = orjson.loads(line.removeprefix(b"data: "))
+    except ValueError as error:
+        raise UpstreamError("The model's provider sent a frame that is no JSON.") from error
+    if not isinstance(body, dict):
+        raise UpstreamError("The model's provider sent a frame that is no object.")
+    return body
+
+
+def patch_answer(body: bytes, answer: Answer) -> tuple[bytes, Usage | None, int]:
+    """Return a whole answer with our id and model, its usage, and our own count of its text.
+
+    Raises:
+        UpstreamError: for what is no chat completion.
+
+    """
+    try:
+        parsed = orjson.loads(body)
+    except ValueError as error:
+        raise UpstreamError("The model's provider sent an answer that is no JSON.") from error
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("choices"), list):
+        raise UpstreamError("The model's provider sent an answer that is no completion.")
+    parsed["id"] = answer.completion_id
+    parsed["model"] = answer.model
+    patched = orjson.dumps(parsed)
+    counted = sum(count_tokens(orjson.loads(text)) for text in _SPOKEN.findall(patched))
+    return patched, parse_usage(parsed.get("usage")), counted
+
+
+def parse_usage(usage: object) -> Usage | None:
+    """Return OpenAI's figures in disjoint buckets, None for figures that cannot be true."""
+    if not isinstance(usage, dict):
+        return None
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
+    reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
+    if not (_is_count(prompt) and _is_count(completion) and cached <= prompt):
+        return None
+    if reasoning > completion:
+        return None
+    return Usage(
+        input=prompt - cached,
+        cached_input=cached,
+        output=completion - reasoning,
+        reasoning=reasoning,
+        request=1,
+    )
+
+
+def _detail(usage: dict[str, Any], group: str, name: str) -> int:
+    details = usage.get(group)
+    value = details.get(name) if isinstance(details, dict) else None
+    return value if _is_count(value) else 0
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= 10**12  # noqa: PLR2004 # beyond any context

@@ -1,0 +1,58 @@
+"""A request as far as it could be read.
+
+The requests-per-minute limit comes before the body in the order of checks, and tokens-per-minute after
+it; one round trip answers both. So a body is read first, and what is wrong with it is said afterwards.
+"""
+
+from accounts.principal import Principal
+from gateway.call import Call
+from gateway.catalog import Catalog, CatalogModel
+from gateway.chat import ChatRequest
+from gateway.estimate import Estimate, estimate
+from kernel.errors import ForbiddenError, TollgateError
+
+
+class Draft:
+    """``bounds`` is None for a request that will not run."""
+
+    def __init__(self, call: Call, principal: Principal, catalog: Catalog) -> None:
+        self.bounds: Estimate | None = None
+        self._fault: TollgateError | None = None
+        self._request: ChatRequest | None = None
+        self._model: CatalogModel | None = None
+        try:
+            self._read(call, principal, catalog)
+        except TollgateError as error:
+            self._fault = error
+
+    @property
+    def request(self) -> ChatRequest:
+        """The checked request.
+
+        Raises:
+            TollgateError: what is wrong with it.
+
+        """
+        if self._fault is not None:
+            raise self._fault
+        assert self._request is not None
+        return self._request
+
+    @property
+    def model(self) -> CatalogModel:
+        assert self._model is not None
+        return self._model
+
+    def _read(self, call: Call, principal: Principal, catalog: Catalog) -> None:
+        envelope = call.dialect.read_body(call.body)
+        self._model = catalog.model(envelope.model)
+        if not principal.may_call(envelope.model):
+            raise ForbiddenError(
+                f"This key may not call the model {envelope.model}.", param="model"
+            )
+        self._request = call.dialect.check_request(
+            envelope,
+            max_output_tokens=self._model.max_output_tokens,
+            context_tokens=self._model.context_tokens,
+        )
+        self.bounds = estimate(self._request, max_output_tokens=self._model.max_output_tokens)

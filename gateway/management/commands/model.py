@@ -1,0 +1,67 @@
+"""``manage model list|create|price``: what customers can call, and for how much."""
+
+from typing import Any
+
+from accounts.commands import ACTOR, VerbCommand
+from billing.prices import current_price, text_price
+from billing.usage import Usage
+from gateway.models import PublicModel
+from gateway.offers import create_model, price_model
+from kernel.cli import print_row, print_rows
+from kernel.errors import BadRequestError
+from kernel.money import parse_usd, render_usd
+
+
+class Command(VerbCommand):
+    help = "List, create and price models. Prices are USD per 1M tokens."
+
+    def add_verbs(self, verbs: Any) -> None:
+        self.add_verb(verbs, "list", "List models with their prices.")
+        create = self.add_verb(verbs, "create", "Offer a model.")
+        create.add_argument("name")
+        create.add_argument("--provider", required=True, metavar="N")
+        create.add_argument("--upstream-model", required=True, metavar="M")
+        create.add_argument("--price-input", metavar="USD")
+        create.add_argument("--price-output", metavar="USD")
+        price = self.add_verb(verbs, "price", "Give a model a new price from now on.")
+        price.add_argument("name")
+        price.add_argument("--price-input", metavar="USD", required=True)
+        price.add_argument("--price-output", metavar="USD", required=True)
+
+    def do_list(self, options: dict[str, Any]) -> None:
+        rows = [_row(model) for model in PublicModel.objects.order_by("name")]
+        print_rows(rows, as_json=options["json"])
+
+    def do_create(self, options: dict[str, Any]) -> None:
+        if (options["price_input"] is None) != (options["price_output"] is None):
+            raise BadRequestError("Give --price-input and --price-output together.")
+        model = create_model(
+            options["name"],
+            provider=options["provider"],
+            upstream_model=options["upstream_model"],
+            price=None if options["price_input"] is None else _price(options),
+            actor=ACTOR,
+        )
+        print_row(_row(model), as_json=options["json"])
+
+    def do_price(self, options: dict[str, Any]) -> None:
+        price_model(options["name"], _price(options), actor=ACTOR)
+        model = PublicModel.objects.get(name=options["name"])
+        print_row(_row(model), as_json=options["json"])
+
+
+def _price(options: dict[str, Any]) -> Usage:
+    return text_price(parse_usd(options["price_input"]), parse_usd(options["price_output"]))
+
+
+def _row(model: PublicModel) -> dict[str, Any]:
+    price = current_price(model.name)
+    deployments = model.deployments.select_related("provider").order_by("priority", "id")
+    return {
+        "name": model.name,
+        "providers": [deployment.provider.name for deployment in deployments],
+        "upstream_models": [deployment.upstream_model for deployment in deployments],
+        "price_input_usd": None if price is None else render_usd(price.input_nanos, places=2),
+        "price_output_usd": None if price is None else render_usd(price.output_nanos, places=2),
+        "callable": price is not None and model.active,
+    }

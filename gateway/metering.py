@@ -1,0 +1,93 @@
+"""The meter: what a call has used so far, and what that costs.
+
+The provider's own figures are taken at the end where they are believable; what was relayed is counted
+all along, so that a broken stream is charged for what its caller got and for nothing else.
+"""
+
+from dataclasses import dataclass, field
+
+from billing.holds import Act, Closing, Outcome
+from billing.pricing import Price
+from billing.usage import Evidence, Usage
+from kernel import clock
+
+CHECKPOINT_TOKENS = 64
+CHECKPOINT_S = 0.25
+# A provider's figure beyond this multiple of our own bounds is not believed.
+ABSURD = 4
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts one call. ``prompt_tokens`` is our own count, ``most_output`` the hold's bound."""
+
+    request_id: str
+    price: Price
+    prompt_tokens: int
+    most_input: int
+    most_output: int
+    provider: str = ""
+    output_tokens: int = 0
+    reported: Usage | None = None
+    started_at: float = field(default_factory=clock.monotonic)
+    first_token_at: float | None = None
+    _marked_tokens: int = 0
+    _marked_at: float = field(default_factory=clock.monotonic)
+
+    def add(self, tokens: int) -> None:
+        """Count output that is about to be relayed."""
+        if self.first_token_at is None and tokens:
+            self.first_token_at = clock.monotonic()
+        self.output_tokens += tokens
+
+    def report(self, usage: Usage) -> bool:
+        """Take the provider's figures; return False for figures that are not believed."""
+        within = (
+            0 < usage.prompt_tokens <= ABSURD * self.most_input
+            and 0 <= usage.completion_tokens <= ABSURD * self.most_output
+        )
+        if within:
+            self.reported = usage
+        return within
+
+    def checkpoint_due(self) -> bool:
+        """Tell whether 64 tokens or 250 ms have passed since the last checkpoint; mark one if so."""
+        fresh = self.output_tokens - self._marked_tokens
+        now = clock.monotonic()
+        if fresh <= 0 or (fresh < CHECKPOINT_TOKENS and now - self._marked_at < CHECKPOINT_S):
+            return False
+        self._marked_tokens = self.output_tokens
+        self._marked_at = now
+        return True
+
+    @property
+    def is_late(self) -> bool:
+        """Tell whether 250 ms have passed since the last checkpoint."""
+        return clock.monotonic() - self._marked_at >= CHECKPOINT_S
+
+    @property
+    def usage(self) -> Usage:
+        """The provider's figures, else our own count of what was relayed."""
+        if self.reported is not None:
+            return self.reported
+        return Usage(input=self.prompt_tokens, output=self.output_tokens, request=1)
+
+    def closing(self, outcome: Outcome) -> Closing:
+        """Return the settlement this call comes to now."""
+        usage = self.usage
+        first = self.first_token_at
+        return Closing(
+            self.request_id,
+            Act.SETTLE,
+            usage=usage,
+            charge_nanos=self.price.charge(usage),
+            evidence=Evidence.COUNTED if self.reported is None else Evidence.PROVIDER,
+            outcome=outcome,
+            provider=self.provider,
+            first_token_ms=None if first is None else _ms(first - self.started_at),
+            duration_ms=_ms(clock.monotonic() - self.started_at),
+        )
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,0 +1,93 @@
+"""Changing what is offered: providers, public models, who serves them."""
+
+import re
+
+from django.conf import settings
+from django.db import transaction
+
+from accounts.audit import record_change
+from billing.prices import publish_price
+from billing.usage import Usage
+from gateway.models import Deployment, Provider, PublicModel
+from gateway.news import announce_catalog_change
+from gateway.secrets import Vault
+from kernel.errors import BadRequestError, ConflictError, NotFoundError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}", re.ASCII)
+
+
+def create_provider(
+    name: str, *, kind: str, base_url: str, credential: str | None, actor: str
+) -> Provider:
+    """Add a provider; its credential is sealed and never shown again.
+
+    Raises:
+        BadRequestError: for an odd name, kind or address; ConflictError: for a name in use.
+
+    """
+    if not _NAME.fullmatch(name):
+        raise BadRequestError(f"{name!r} is not a provider name.", param="name")
+    if kind not in Provider.Kind.values:
+        raise BadRequestError(f"{kind!r} is not a kind of provider.", param="kind")
+    if kind != Provider.Kind.SIMULATOR and not base_url.startswith(("http://", "https://")):
+        raise BadRequestError("A base URL starts with http:// or https://.", param="base_url")
+    if Provider.objects.filter(name=name).exists():
+        raise ConflictError(f"There is a provider {name!r} already.", code="name_in_use")
+    sealed = None if credential is None else Vault(settings.SECRET_KEY).seal(credential)
+    with transaction.atomic():
+        provider = Provider.objects.create(
+            name=name, kind=kind, base_url=base_url.rstrip("/"), credential=sealed
+        )
+        record_change(None, actor, "provider.create", name, after={"kind": kind})
+        transaction.on_commit(announce_catalog_change)
+    return provider
+
+
+def create_model(
+    name: str,
+    *,
+    provider: str,
+    upstream_model: str,
+    price: Usage | None,
+    actor: str,
+    owned_by: str = "tollgate",
+) -> PublicModel:
+    """Offer a model under its public name, served by a provider; without a price it cannot be called.
+
+    Raises:
+        BadRequestError: for an odd name; NotFoundError: for an unknown provider; ConflictError: for a
+            name in use.
+
+    """
+    if not _NAME.fullmatch(name):
+        raise BadRequestError(f"{name!r} is not a model name.", param="name")
+    server = Provider.objects.filter(name=provider).first()
+    if server is None:
+        raise NotFoundError(f"There is no provider {provider!r}.", code="not_found")
+    if PublicModel.objects.filter(name=name).exists():
+        raise ConflictError(f"There is a model {name!r} already.", code="name_in_use")
+    with transaction.atomic():
+        model = PublicModel.objects.create(name=name, owned_by=owned_by)
+        Deployment.objects.create(
+            public_model=model, provider=server, upstream_model=upstream_model
+        )
+        if price is not None:
+            publish_price(name, price, actor=actor)
+        record_change(None, actor, "model.create", name, after={"provider": provider})
+        transaction.on_commit(announce_catalog_change)
+    return model
+
+
+def price_model(name: str, price: Usage, *, actor: str) -> None:
+    """Give a model a new price from now on.
+
+    Raises:
+        NotFoundError: for an unknown model.
+
+    """
+    if not PublicModel.objects.filter(name=name).exists():
+        raise NotFoundError(f"There is no model {name!r}.", code="not_found")
+    with transaction.atomic():
+        version = publish_price(name, price, actor=actor)
+        record_change(None, actor, "price.publish", name, after={"version": version.pk})
+        transaction.on_commit(announce_catalog_change)

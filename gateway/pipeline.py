@@ -1,0 +1,66 @@
+"""THE CALL, read it first: authenticate → parse → admit → route → open → relay → settle → record.
+
+Everything up to the hold happens before the first byte and answers with a plain error. From the hold
+on, every way out — an answer, a fault, a caller that leaves, a shutdown — passes through ``settle``.
+"""
+
+from billing.holds import Outcome
+from gateway.admission import Allowance, ask_limits, hold_money
+from gateway.auth import authenticate
+from gateway.call import Call
+from gateway.chat import Answer
+from gateway.draft import Draft
+from gateway.records import record_call
+from gateway.relay import Relay
+from gateway.routing import open_first_willing
+from gateway.runtime import Runtime
+from gateway.sale import Sale
+from kernel import clock
+from kernel.errors import TollgateError
+
+FINGERPRINT = "fp_tollgate"
+
+
+async def serve_completion(call: Call, runtime: Runtime) -> None:
+    """Serve one chat completion, from its headers and body to its last byte.
+
+    Raises:
+        CancelledError: when the caller has left; what was relayed is settled by then.
+
+    """
+    allowance: Allowance | None = None
+    sale: Sale | None = None
+    try:
+        principal = await authenticate(runtime.keys, call.headers)
+        draft = Draft(call, principal, runtime.catalog)
+        allowance = await ask_limits(
+            runtime.limiter, principal, draft.bounds, call=call, defaults=runtime.defaults
+        )
+        request, model = draft.request, draft.model
+        meter = await hold_money(runtime.books, principal, draft, call.request_id, runtime.defaults)
+        sale = Sale(runtime.books, principal, meter)
+        opened = await open_first_willing(model, request, runtime.providers)
+        meter.provider = opened.deployment.provider
+        answer = Answer(
+            f"chatcmpl-{call.request_id[4:]}", request.model, clock.now_s(), FINGERPRINT
+        )
+        relay = Relay(
+            call,
+            request,
+            answer,
+            meter,
+            checkpoint=runtime.books.checkpoint,
+            ending=sale.complete,
+        )
+        await relay.run(opened.upstream)
+    except TollgateError as error:
+        if sale is not None:
+            sale.settle(Outcome.TRUNCATED)
+        if not call.started:
+            await call.refuse(error)
+    finally:
+        if sale is not None:
+            sale.settle(Outcome.DISCONNECTED)
+        if allowance is not None:
+            allowance.give_back(runtime.limiter, 0 if sale is None else sale.used_tokens)
+        record_call(runtime, call, sale)

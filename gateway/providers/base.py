@@ -1,0 +1,52 @@
+"""What the pipeline asks of a provider."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol, runtime_checkable
+
+from gateway.catalog import Deployment
+from gateway.chat import ChatRequest, StreamEvent
+
+
+@runtime_checkable
+class EventUpstream(Protocol):
+    """An opened answer in neutral events: the pipeline renders the caller's dialect."""
+
+    def batches(self) -> AsyncIterator[Sequence[StreamEvent]]:
+        """Yield events as they are made, several at a time where they come together."""
+        ...
+
+    async def aclose(self) -> None:
+        """Stop the work behind it. May be called at any time, and twice."""
+        ...
+
+
+@runtime_checkable
+class ByteUpstream(Protocol):
+    """An opened answer in the caller's own dialect: its bytes pass through."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+Upstream = EventUpstream | ByteUpstream
+
+
+class Provider(Protocol):
+    """A kind of provider. ``dialect`` names the wire it speaks."""
+
+    dialect: str
+
+    async def open(
+        self, request: ChatRequest, deployment: Deployment, *, max_output_tokens: int
+    ) -> Upstream:
+        """Send the request and return its answer once it has begun.
+
+        Raises:
+            UpstreamError, UpstreamTimeoutError, UnavailableError, BadRequestError: in the platform's
+                words; an upstream's own refusals of our key or quota never reach the caller as such.
+
+        """
+        ...

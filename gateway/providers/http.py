@@ -1,0 +1,114 @@
+"""Calling out over HTTP: one connection pool, no redirects, errors in the platform's words."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+import aiohttp
+import orjson
+
+from kernel.errors import (
+    BadRequestError,
+    TollgateError,
+    UnavailableError,
+    UpstreamError,
+    UpstreamTimeoutError,
+)
+from kernel.log import logger
+
+MOST_CONNECTIONS = 8192
+MOST_ERROR_BYTES = 64 * 1024
+log = logger(__name__)
+
+
+def open_session() -> aiohttp.ClientSession:
+    """Return the process's own pool; close it at shutdown."""
+    connector = aiohttp.TCPConnector(limit=MOST_CONNECTIONS, keepalive_timeout=30, ttl_dns_cache=60)
+    return aiohttp.ClientSession(
+        connector=connector, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar()
+    )
+
+
+class HttpUpstream:
+    """An answer that has begun with a good status."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield what has arrived, at once.
+
+        Raises:
+            UpstreamError, UpstreamTimeoutError: when it breaks or stalls.
+
+        """
+        content = self._response.content
+        try:
+            while data := await content.readany():
+                yield data
+        except (aiohttp.SocketTimeoutError, TimeoutError) as error:
+            raise UpstreamTimeoutError("The model's provider stopped answering.") from error
+        except aiohttp.ClientError as error:
+            raise UpstreamError("The model's provider broke off its answer.") from error
+
+    async def aclose(self) -> None:
+        # not release(): a half-read answer must end the upstream's work, so its connection goes
+        self._response.close()
+
+
+async def post_json(
+    session: aiohttp.ClientSession,
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    timeout: aiohttp.ClientTimeout,
+) -> HttpUpstream:
+    """Send a JSON body and return the answer once its status is good.
+
+    Raises:
+        TollgateError: for everything else, in the platform's words.
+
+    """
+    try:
+        response = await session.post(
+            url,
+            data=body,
+            headers={"content-type": "application/json", **headers},
+            timeout=timeout,
+            allow_redirects=False,
+        )
+    except (aiohttp.ConnectionTimeoutError, aiohttp.SocketTimeoutError, TimeoutError) as error:
+        raise UpstreamTimeoutError("The model's provider did not answer in time.") from error
+    except (aiohttp.ClientError, OSError) as error:
+        log.warning("upstream_not_reached", error=type(error).__name__)
+        raise UpstreamError("The model's provider cannot be reached.") from error
+    if response.status == 200:  # noqa: PLR2004 # OK
+        return HttpUpstream(response)
+    raise await _refused(response)
+
+
+async def _refused(response: aiohttp.ClientResponse) -> TollgateError:
+    param = None
+    try:
+        async with asyncio.timeout(2):
+            text = await response.content.read(MOST_ERROR_BYTES)
+        error = orjson.loads(text).get("error") or {}
+        param = error.get("param") if isinstance(error, dict) else None
+    except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError):
+        text = b""
+    response.close()
+    log.warning("upstream_refused", status=response.status)
+    match response.status:
+        case 400 | 413 | 422:
+            return BadRequestError(
+                "The model's provider did not accept this request.",
+                param=param if isinstance(param, str) else None,
+            )
+        case 408 | 504:
+            return UpstreamTimeoutError("The model's provider did not answer in time.")
+        case 429 | 503 | 529:
+            return UnavailableError(
+                "The model is overloaded at the moment; try again shortly.",
+                headers={"retry-after": "2"},
+            )
+        case _:
+            return UpstreamError("The model's provider failed to answer.")

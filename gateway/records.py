@@ -1,0 +1,24 @@
+"""What is remembered of a call outside the books: counters, one log line for what went wrong, and a
+nudge to whoever watches the organization live. Nothing here raises or holds up the answer."""
+
+from gateway.call import Call
+from gateway.runtime import Runtime
+from gateway.sale import Sale
+from kernel import clock
+from kernel.log import logger
+
+SERVER_FAULT = 500
+CLIENT_LEFT = 499
+log = logger(__name__)
+
+
+def record_call(runtime: Runtime, call: Call, sale: Sale | None) -> None:
+    """Count a call that has ended, however it did."""
+    status = call.status or CLIENT_LEFT
+    runtime.metrics.calls[status] += 1
+    if status >= SERVER_FAULT or status == CLIENT_LEFT:
+        duration_ms = round((clock.monotonic() - call.started_at) * 1000)
+        log.info("call_not_served", request=call.request_id, status=status, ms=duration_ms)
+    if sale is not None:
+        runtime.metrics.output_tokens += sale.meter.output_tokens
+        runtime.watched_orgs.add(sale.principal.org_id)

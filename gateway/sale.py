@@ -1,0 +1,35 @@
+"""A held call until it is settled: the first ending wins, later ones do nothing."""
+
+from accounts.principal import Principal
+from billing.holds import Outcome
+from gateway.books import Books
+from gateway.metering import Meter
+
+
+class Sale:
+    """``complete`` before the last bytes go out; ``settle`` on every other way out."""
+
+    def __init__(self, books: Books, principal: Principal, meter: Meter) -> None:
+        self.principal = principal
+        self.meter = meter
+        self.is_open = True
+        self._books = books
+
+    @property
+    def used_tokens(self) -> int:
+        usage = self.meter.usage
+        return usage.prompt_tokens + usage.completion_tokens
+
+    def complete(self, outcome: Outcome) -> None:
+        """Journal and queue what the call came to. Never waits, never raises."""
+        if self.is_open:
+            self.is_open = False
+            self._books.close(self.meter.closing(outcome))
+
+    def settle(self, outcome: Outcome) -> None:
+        """Charge what was relayed; give everything back where nothing was."""
+        if self.is_open and self.meter.output_tokens == 0 and self.meter.reported is None:
+            self.is_open = False
+            self._books.release(self.meter.request_id)
+        else:
+            self.complete(outcome)
