@@ -28,6 +28,7 @@ from .errors import StackError
 LOG_ROTATES_AT_BYTES = 10 * 1024 * 1024
 POLL_S = 0.03
 KILL_TIMEOUT_S = 10.0
+LAST_LINES = 8
 _LEASH = str(Path(__file__).with_name("leash.py"))
 
 
@@ -83,7 +84,7 @@ def run_once(command: Command, *, timeout_s: float, stdin: str = "") -> str:
                 running.kill()
                 running.wait(KILL_TIMEOUT_S)
     if running.returncode:
-        raise StackError(_obituary(command, running.returncode, start))
+        raise StackError(f"{_epitaph(command, running.returncode)}. {_last_words(command, start)}")
     return output
 
 
@@ -143,7 +144,7 @@ class Child:
         deadline = time.monotonic() + timeout_s
         while not self.is_ready:
             if not self.is_running:
-                raise StackError(self.obituary())
+                raise StackError(f"{self.epitaph()}. {self.last_words()}")
             if time.monotonic() > deadline:
                 raise StackError(
                     f"{self.name} was not ready after {timeout_s:.0f} s; see {self.command.log}."
@@ -158,9 +159,13 @@ class Child:
         """Return what the child has written to its log since its last start."""
         return _read_from(self.command.log, self._log_start)
 
-    def obituary(self) -> str:
-        code = self._running.returncode if self._running else None
-        return _obituary(self.command, code, self._log_start)
+    def epitaph(self) -> str:
+        """Say in a few words how the child ended."""
+        assert self._running is not None, f"{self.name} was never started"
+        return _epitaph(self.command, self._running.poll())
+
+    def last_words(self) -> str:
+        return _last_words(self.command, self._log_start)
 
     def stop(self, timeout_s: float | None = None) -> None:
         """End the child: politely within ``timeout_s``, then by SIGKILL. Idempotent."""
@@ -218,15 +223,16 @@ def _read_from(path: Path, offset: int) -> str:
         return ""
 
 
-def _obituary(command: Command, code: int | None, log_start: int) -> str:
-    """One line that names the dead, then the last lines it wrote."""
+def _epitaph(command: Command, code: int | None) -> str:
     if code is not None and code < 0:
-        cause = f"was killed by {signal.Signals(-code).name}"
-    else:
-        cause = f"ended with exit code {code}"
-    lines = _read_from(command.log, log_start).strip().splitlines()[-8:]
-    said = "".join(f"\n    {line}" for line in lines)
-    return f"{command.name} {cause}; the end of {command.log}:{said or ' (empty)'}"
+        return f"{command.name} was killed by {signal.Signals(-code).name}"
+    return f"{command.name} ended with exit code {code}"
+
+
+def _last_words(command: Command, log_start: int) -> str:
+    lines = _read_from(command.log, log_start).strip().splitlines()[-LAST_LINES:]
+    said = "".join(f"\n    {line}" for line in lines) or " (empty)"
+    return f"The end of {command.log}:{said}"
 
 
 def _descendants(pid: int) -> list[int]:

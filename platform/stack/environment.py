@@ -48,6 +48,10 @@ def generate_secrets(folder: DataFolder) -> None:
         write_private(path, _lines({**fresh, **known}))
 
 
+def secrets_of(folder: DataFolder) -> dict[str, str]:
+    return read_variables(_secrets_file(folder))
+
+
 def record_environment(folder: DataFolder, variables: Mapping[str, str]) -> None:
     write_private(_run_file(folder), _lines(variables))
 

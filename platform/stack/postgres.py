@@ -2,8 +2,8 @@
 
 1. First start: ``initdb`` and the database's creation happen in ``postgres.new``, which is renamed
    to ``postgres`` when complete, so an interrupted first start leaves nothing half-made.
-2. Start: what a killed forerunner left (a process still ending, a pid since given to someone else)
-   is waited for or cleared away; PostgreSQL replays its log by itself.
+2. Start: what a killed forerunner left (sessions still busy, a pid since given to someone else) is
+   ended or cleared away; PostgreSQL replays its log by itself.
 3. Ready: ``postmaster.pid`` says so in its eighth line, the sign ``pg_ctl`` waits for as well.
 4. Stop: SIGINT, the fast shutdown. When *we* die, the kernel sends SIGQUIT, the immediate one: it
    also ends sessions that are busy, which would outlive a SIGKILL of their postmaster.
@@ -116,42 +116,32 @@ def _is_ready(child: Child, data: Path) -> bool:
 
 
 def _clear(data: Path) -> None:
-    """Wait for a forerunner that is still ending; forget a pid that is not its own any more.
+    """End what a killed forerunner left running; forget a pid that is not its own any more.
 
-    PostgreSQL refuses to start while the pid in its file is alive, whoever has it: after a restart
-    of a container that is always somebody. A dead pid is left to PostgreSQL's own checks.
+    The folder's lock is ours, so any server in it lost its master. A session that is busy would not
+    notice by itself. PostgreSQL also refuses to start while the pid in its file is alive, whoever
+    has it: after a restart of a container that is always somebody.
     """
     deadline = time.monotonic() + FORERUNNER_TIMEOUT_S
-    while (pid := _recorded_pid(data)) is not None and _lives(pid):
-        if not _serves(pid, data):
-            (data / "postmaster.pid").unlink(missing_ok=True)
-            return
+    while servers := _servers(data):
+        for pid in servers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+                os.kill(pid, signal.SIGQUIT)
         if time.monotonic() > deadline:
-            raise StackError(f"PostgreSQL (process {pid}) still runs on {data}: stop it first.")
+            raise StackError(
+                f"PostgreSQL (process {servers[0]}) still runs on {data}: stop it first."
+            )
         time.sleep(0.05)
+    if Path("/proc/self").exists():  # else we cannot know whose pid it is; PostgreSQL decides
+        (data / "postmaster.pid").unlink(missing_ok=True)
 
 
-def _recorded_pid(data: Path) -> int | None:
-    with suppress(OSError, ValueError, IndexError):
-        return int((data / "postmaster.pid").read_text().split()[0])
-    return None
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _serves(pid: int, data: Path) -> bool:
-    """Tell whether a process is a server of this folder: they all live in it (Linux)."""
-    try:
-        return Path(f"/proc/{pid}/cwd").resolve(strict=True) == data
-    except PermissionError:
-        return False  # another user's
-    except OSError:
-        return not Path("/proc/self").exists()
+def _servers(data: Path) -> list[int]:
+    """Return the server processes of this folder: they all live in it. Linux only; else none."""
+    found = []
+    for cwd in Path("/proc").glob("[0-9]*/cwd"):
+        with suppress(OSError):
+            if cwd.readlink() == data:
+                found.append(int(cwd.parent.name))
+    return found

@@ -48,10 +48,14 @@ class Services:
     def restart_redis(self, timeout_s: float = 30.0) -> None:
         _restart(self.redis, timeout_s)
 
+    def embedded(self) -> list[Child]:
+        """Return the servers that are ours to keep alive and to stop, in the order of stopping."""
+        both = (self.embedded_redis, self.embedded_postgres)
+        return [child for child in both if child is not None]
+
     def stop(self) -> None:
-        for child in (self.embedded_redis, self.embedded_postgres):
-            if child is not None:
-                child.stop()
+        for child in self.embedded():
+            child.stop()
         self._lock.close()
 
 
@@ -91,9 +95,8 @@ def _start_missing(services: Services, *, durable: bool, way: Way | None) -> Non
         services.database_url = postgres_url(folder)
         services.embedded_postgres = embedded_postgres(folder, durable=durable, way=way)
         services.postgres.spawn()
-    for child in (services.embedded_redis, services.embedded_postgres):
-        if child is not None:
-            child.wait_ready()
+    for child in services.embedded():
+        child.wait_ready()
 
 
 def _restart(child: Child, timeout_s: float) -> None:

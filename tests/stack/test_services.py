@@ -49,7 +49,7 @@ def start() -> Iterator[Starter]:
 
 def ask(services: Services, statement: str) -> list[tuple[object, ...]]:
     with psycopg.connect(services.database_url, autocommit=True) as connection:
-        cursor = connection.execute(statement)  # type: ignore[call-overload]
+        cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
 
 
