@@ -23,18 +23,85 @@ class StopReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Media:
+    """A picture or film in a message: ``kind`` is ``image`` or ``video``, ``detail`` as asked."""
+
+    kind: str
+    url: str
+    detail: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call the assistant made earlier. ``arguments`` is JSON text as the model wrote it."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. ``text`` joins the text parts in order."""
+    """One turn. ``text`` joins the text parts with line feeds, in order."""
 
     role: str
     text: str
     name: str | None = None
     tool_call_id: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    media: tuple[Media, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function the model may call.
+
+    ``parameters`` is a JSON Schema; ``definition`` is the compact JSON text of name, description
+    and parameters in this order, which is what counts in the prompt.
+    """
+
+    name: str
+    parameters: Mapping[str, Any]
+    definition: str
+
+
+class ToolMode(StrEnum):
+    """Whether the model may, must or must not call a tool."""
+
+    NONE = "none"
+    AUTO = "auto"
+    REQUIRED = "required"
+
+
+class FormatKind(StrEnum):
+    """What the text of an answer has to be."""
+
+    TEXT = "text"
+    JSON_OBJECT = "json_object"
+    JSON_SCHEMA = "json_schema"
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFormat:
+    """The asked form of the text. ``definition`` is the schema's compact JSON text, or empty."""
+
+    kind: FormatKind = FormatKind.TEXT
+    schema: Mapping[str, Any] | None = None
+    definition: str = ""
+
+
+PLAIN_TEXT = ResponseFormat()
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A checked request. ``wire`` is the parsed body itself, for upstreams of the same dialect."""
+    """A checked request.
+
+    ``wire`` is the parsed body itself, for upstreams of the same dialect. ``max_tokens`` is the
+    most one choice may have: as asked, else the model's limit, and never more than its context
+    leaves. ``tools`` are those that may be called, all that were defined unless the choice of tools
+    narrows them; ``defined_tools`` are all, and count in the prompt.
+    """
 
     model: str
     messages: tuple[Message, ...]
@@ -46,6 +113,11 @@ class ChatRequest:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     temperature: float | None = None
+    tools: tuple[Tool, ...] = ()
+    defined_tools: tuple[Tool, ...] = ()
+    tool_mode: ToolMode = ToolMode.NONE
+    parallel_tool_calls: bool = True
+    response_format: ResponseFormat = PLAIN_TEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +126,27 @@ class TextDelta:
 
     choice: int
     text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallStarted:
+    """A choice begins its ``index``-th call, counted from 0; ``tokens`` are those of the name."""
+
+    choice: int
+    index: int
+    call_id: str
+    name: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of the JSON text of a call's arguments and the tokens it is made of."""
+
+    choice: int
+    index: int
+    arguments: str
     tokens: int
 
 
@@ -70,7 +163,7 @@ class UsageReported:
     usage: Usage
 
 
-StreamEvent = TextDelta | ChoiceFinished | UsageReported
+StreamEvent = TextDelta | ToolCallStarted | ToolCallDelta | ChoiceFinished | UsageReported
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,22 +6,27 @@ this specification.
 **Text.** A text is cut from left to right; at each place the first rule that fits takes one token:
 
 1. a word: one optional space, then up to 8 letters, Latin ones with or without accents
-   (U+0041–5A, 61–7A, C0–24F but × and ÷);
-2. a number: one optional space, then up to 3 digits 0–9;
+   (U+0041 to 5A, 61 to 7A, C0 to 24F without D7 and F7);
+2. a number: one optional space, then up to 3 digits 0 to 9;
 3. a sign: one optional space, then one other character that is no white space: punctuation, a
    picture, a letter of another script;
 4. white space: up to 8 of space, tab, line feed, vertical tab, form feed, carriage return;
 5. any other single character, such as U+00A0.
 
 So ``Hello, world!`` is ``Hello`` ``,`` `` world`` ``!``: 4 tokens; ``internationally`` is
-``internat`` ``ionally``: 2; ``2026`` is ``202`` ``6``: 2. The tokens joined are the text again. No token
-has fewer than one or more than 17 bytes of UTF-8, hence bytes / 17 ≤ tokens ≤ bytes. Since no
-rule looks ahead, a text cut short counts as many tokens as it shows, the last maybe in part.
+``internat`` ``ionally``: 2; ``2026`` is ``202`` ``6``: 2. The tokens joined are the text again.
+No token has fewer than one or more than 17 bytes of UTF-8, hence bytes / 17 ≤ tokens ≤ bytes.
+Since no rule looks ahead, a text cut short counts as many tokens as it shows, the last maybe in
+part.
 
-**Prompt.** The sum, over the messages, of 4 and the tokens of text and name; for a tool call in it 8 and the
-tokens of name and arguments; for a picture 85 at low detail and 765 otherwise, for a film 1,500.
-Over the defined tools: 8 and the tokens of ``definition``; for an answer in JSON 8 and the tokens of the
-schema. And 3 for the answer's beginning.
+**Prompt.** 3 for the answer's beginning, and the sum of:
+
+- every message: 4 and the tokens of its text (parts joined by line feeds) and of its name; for a
+  tool call in it 8 and the tokens of the function's name and arguments; for a picture 85 at low
+  detail, else 765; for a film 1,500;
+- every defined tool: 8 and the tokens of ``{"name":…,"description":…,"parameters":…}`` as compact
+  JSON;
+- an answer asked for in JSON: 8 and the tokens of its schema, where it has one, as compact JSON.
 """
 
 import re

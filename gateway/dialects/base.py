@@ -1,11 +1,23 @@
 """What the pipeline asks of a dialect. Two real implementations stand behind it in the end."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from billing.usage import Usage
 from gateway.chat import Answer, ChatRequest, StreamEvent
 from kernel.errors import TollgateError
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A body that could be read: which model it asks for; the rest is not checked yet.
+
+    ``wire`` is the parsed body; ``messages`` in it is known to be a list with something in it.
+    """
+
+    model: str
+    wire: Mapping[str, Any]
 
 
 class StreamRenderer(Protocol):
@@ -15,7 +27,7 @@ class StreamRenderer(Protocol):
         """Return the frames of these events, possibly empty."""
         ...
 
-    def finish(self) -> bytes:
+    def finish(self, usage: Usage) -> bytes:
         """Return the closing frames of a stream that ended well."""
         ...
 
@@ -29,8 +41,19 @@ class Dialect(Protocol):
 
     name: str
 
-    def parse_request(self, body: bytes) -> ChatRequest:
-        """Read and check a body.
+    def read_body(self, body: bytes) -> Envelope:
+        """Read a body as far as naming its model: the checks that come before the model's own.
+
+        Raises:
+            BadRequestError: no JSON object, no model, no messages.
+
+        """
+        ...
+
+    def check_request(
+        self, envelope: Envelope, *, max_output_tokens: int, context_tokens: int
+    ) -> ChatRequest:
+        """Check every parameter and message against the contract and the model's limits.
 
         Raises:
             BadRequestError: with ``param`` and ``code`` of the contract.
@@ -52,6 +75,6 @@ class Dialect(Protocol):
         """Return the body of an error."""
         ...
 
-    def render_models(self, models: Iterable[dict[str, Any]]) -> bytes:
+    def render_models(self, models: Iterable[Mapping[str, Any]]) -> bytes:
         """Return the list of models."""
         ...

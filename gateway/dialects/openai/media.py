@@ -1,0 +1,63 @@
+"""Pictures and films in a message: the form of their addresses. Nothing is fetched here."""
+
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.chat import Media
+from gateway.dialects.addresses import is_public_url
+from gateway.dialects.openai import fields
+from gateway.dialects.openai.fields import refusal
+
+_IMAGE_DATA = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,", re.IGNORECASE)
+_VIDEO_DATA = re.compile(r"data:video/[a-z0-9.+-]+;base64,", re.IGNORECASE)
+_DETAIL = fields.one_of("auto", "low", "high", "original")
+
+
+def parse_image(part: Mapping[str, Any], path: str) -> Media:
+    """Check an ``image_url`` part.
+
+    Raises:
+        BadRequestError: another scheme or media type, a private address, bad base64.
+
+    """
+    image = fields.required(part, "image_url", path, fields.mapping)
+    path = f"{path}.image_url"
+    url = fields.required(image, "url", path, fields.string)
+    _check_url(url, f"{path}.url", _IMAGE_DATA, "image of type png, jpeg, gif or webp")
+    return Media("image", url, fields.optional(image, "detail", path, _DETAIL) or "auto")
+
+
+def parse_video(part: Mapping[str, Any], path: str) -> Media:
+    """Check a ``video_url`` part; the same rules as for a picture."""
+    video = fields.required(part, "video_url", path, fields.mapping)
+    path = f"{path}.video_url"
+    url = fields.required(video, "url", path, fields.string)
+    _check_url(url, f"{path}.url", _VIDEO_DATA, "video")
+    return Media("video", url)
+
+
+def _check_url(url: str, param: str, data_url: re.Pattern[str], what: str) -> None:
+    if url[:5].lower() == "data:":
+        start = data_url.match(url)
+        if start is None:
+            raise refusal(
+                param, f"Invalid data URL: expected a base64-encoded {what}.", "invalid_image_url"
+            )
+        _check_base64(url[start.end() :], param)
+    elif not is_public_url(url):
+        raise refusal(
+            param,
+            "Invalid URL: expected a publicly accessible http(s) address or a data URL.",
+            "invalid_image_url",
+        )
+
+
+def _check_base64(text: str, param: str) -> None:
+    try:
+        is_good = bool(binascii.a2b_base64(text, strict_mode=True))
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise refusal(param, "Invalid base64 data.", "invalid_base64")

@@ -1,0 +1,198 @@
+"""The messages of a request: one parser per role, then the rule that ties tool results to calls."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from gateway.chat import Media, Message, ToolCall
+from gateway.dialects.openai import fields
+from gateway.dialects.openai.fields import missing, refusal, shown, unsupported, wrong_type
+from gateway.dialects.openai.media import parse_image, parse_video
+
+_TEXT_PARTS = frozenset({"text"})
+_USER_PARTS = frozenset({"text", "image_url", "video_url"})
+_ASSISTANT_PARTS = frozenset({"text", "refusal"})
+_PARTS_OF_OTHER_MODELS = frozenset({"input_audio", "file"})
+
+
+def parse_messages(wires: Sequence[Any]) -> tuple[Message, ...]:
+    """Check the messages and return them in order.
+
+    Raises:
+        BadRequestError: with the path of the field that is wrong.
+
+    """
+    messages = tuple(
+        [_parse_message(wire, f"messages[{place}]") for place, wire in enumerate(wires)]
+    )
+    for message in messages:
+        if message.role == "tool" or message.tool_calls:
+            _check_tool_turns(messages)
+            break
+    return messages
+
+
+def _parse_message(wire: Any, path: str) -> Message:
+    if type(wire) is not dict:
+        raise wrong_type(path, "an object", wire)
+    role = wire.get("role")
+    if role is None:
+        raise missing(f"{path}.role")
+    if type(role) is not str:
+        raise wrong_type(f"{path}.role", "a string", role)
+    parse = _PARSERS.get(role)
+    if parse is None:
+        raise refusal(
+            f"{path}.role",
+            f"Invalid value: '{shown(role)}'. Supported values are: "
+            "'system', 'developer', 'user', 'assistant', 'tool' and 'function'.",
+        )
+    return parse(wire, path)
+
+
+def _parse_plain(wire: Mapping[str, Any], path: str) -> Message:
+    text, _ = _parse_content(wire, path, _TEXT_PARTS)
+    return Message(wire["role"], text, _name(wire, path))
+
+
+def _parse_user(wire: Mapping[str, Any], path: str) -> Message:
+    text, media = _parse_content(wire, path, _USER_PARTS)
+    return Message("user", text, _name(wire, path), media=media)
+
+
+def _parse_assistant(wire: Mapping[str, Any], path: str) -> Message:
+    calls = _parse_calls(wire, path)
+    refused = fields.optional(wire, "refusal", path, fields.string)
+    if wire.get("content") is None and (calls or refused is not None):
+        text = refused or ""
+    else:
+        text, _ = _parse_content(wire, path, _ASSISTANT_PARTS)
+    return Message("assistant", text, _name(wire, path), tool_calls=calls)
+
+
+def _parse_tool(wire: Mapping[str, Any], path: str) -> Message:
+    call_id = fields.required(wire, "tool_call_id", path, fields.string)
+    text, _ = _parse_content(wire, path, _TEXT_PARTS)
+    return Message("tool", text, _name(wire, path), call_id)
+
+
+def _parse_function(wire: Mapping[str, Any], path: str) -> Message:
+    name = fields.required(wire, "name", path, fields.string)
+    text = fields.optional(wire, "content", path, fields.string)
+    return Message("function", text or "", name)
+
+
+_PARSERS: Mapping[str, Callable[[Mapping[str, Any], str], Message]] = MappingProxyType(
+    {
+        "system": _parse_plain,
+        "developer": _parse_plain,
+        "user": _parse_user,
+        "assistant": _parse_assistant,
+        "tool": _parse_tool,
+        "function": _parse_function,
+    }
+)
+
+
+def _name(wire: Mapping[str, Any], path: str) -> str | None:
+    name = wire.get("name")
+    if name is not None and type(name) is not str:
+        raise wrong_type(f"{path}.name", "a string", name)
+    return name
+
+
+def _parse_content(
+    wire: Mapping[str, Any], path: str, kinds: frozenset[str]
+) -> tuple[str, tuple[Media, ...]]:
+    content = wire.get("content")
+    if type(content) is str:
+        return content, ()
+    param = f"{path}.content"
+    if "content" not in wire:
+        raise missing(param)
+    if type(content) is not list:
+        raise wrong_type(param, "a string or an array of parts", content)
+    if not content:
+        raise refusal(param, f"Invalid '{param}': the array of parts is empty.", "empty_array")
+    return _parse_parts(content, param, kinds)
+
+
+def _parse_parts(
+    parts: list[Any], path: str, kinds: frozenset[str]
+) -> tuple[str, tuple[Media, ...]]:
+    texts: list[str] = []
+    media: list[Media] = []
+    for place, part in enumerate(parts):
+        param = f"{path}[{place}]"
+        fields.mapping(param, part)
+        kind = fields.required(part, "type", param, fields.string)
+        if kind not in kinds:
+            raise _wrong_part(f"{param}.type", kind, kinds)
+        if kind in ("text", "refusal"):
+            text = part.get(kind)
+            if text is None:
+                raise missing(f"{param}.{kind}")
+            fields.string(f"{param}.{kind}", text)
+            texts.append(text)
+        else:
+            media.append((parse_image if kind == "image_url" else parse_video)(part, param))
+    return "\n".join(texts), tuple(media)
+
+
+def _wrong_part(param: str, kind: str, kinds: frozenset[str]) -> Exception:
+    if kind in _PARTS_OF_OTHER_MODELS and "image_url" in kinds:
+        return unsupported(param, f"A part of type '{kind}'")
+    supported = ", ".join(f"'{word}'" for word in sorted(kinds))
+    return refusal(
+        param, f"Invalid value: '{shown(kind)}'. Supported values here are: {supported}."
+    )
+
+
+def _parse_calls(wire: Mapping[str, Any], path: str) -> tuple[ToolCall, ...]:
+    """Return the calls of an assistant message; a legacy one has no id and awaits no answer."""
+    calls: list[ToolCall] = []
+    for place, call in enumerate(fields.optional(wire, "tool_calls", path, fields.array) or ()):
+        param = f"{path}.tool_calls[{place}]"
+        fields.mapping(param, call)
+        call_id = fields.required(call, "id", param, fields.string)
+        fields.required(call, "type", param, fields.one_of("function"))
+        function = fields.required(call, "function", param, fields.mapping)
+        calls.append(_parse_function_call(function, f"{param}.function", call_id))
+    legacy = fields.optional(wire, "function_call", path, fields.mapping)
+    if legacy is not None:
+        calls.append(_parse_function_call(legacy, f"{path}.function_call", ""))
+    return tuple(calls)
+
+
+def _parse_function_call(function: Mapping[str, Any], path: str, call_id: str) -> ToolCall:
+    name = fields.required(function, "name", path, fields.string)
+    arguments = fields.required(function, "arguments", path, fields.string)
+    return ToolCall(call_id, name, arguments)
+
+
+def _check_tool_turns(messages: Sequence[Message]) -> None:
+    """Check that every result answers a call just before it, and every call has its result."""
+    known: set[str] = set()
+    waiting: set[str] = set()
+    asked_at = 0
+    for place, message in enumerate(messages):
+        if message.role == "tool":
+            if message.tool_call_id not in known:
+                raise refusal(
+                    f"messages[{place}].tool_call_id",
+                    "A message with role 'tool' must answer one of the 'tool_calls' of the "
+                    f"assistant message before it; '{shown(message.tool_call_id)}' does not.",
+                )
+            waiting.discard(message.tool_call_id)
+            continue
+        if waiting:
+            break
+        known = {call.call_id for call in message.tool_calls if call.call_id}
+        waiting = set(known)
+        asked_at = place
+    if waiting:
+        raise refusal(
+            f"messages[{asked_at}].tool_calls",
+            "An assistant message with 'tool_calls' must be followed by a message with role 'tool' "
+            f"for each of them; '{shown(min(waiting))}' has no answer.",
+        )

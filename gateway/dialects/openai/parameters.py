@@ -1,0 +1,137 @@
+"""The table of parameters: every field that can be checked by itself. Others are not looked at."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from gateway.dialects.openai import fields
+from gateway.dialects.openai.fields import Check, refusal, shown, unsupported
+
+MOST_STOPS = 4
+MOST_CHOICES = 128
+MOST_METADATA = 16
+_TOKEN_LIMIT = fields.integer(1, 2**63 - 1)
+_PENALTY = fields.decimal(-2, 2)
+_BIAS = fields.decimal(-100, 100)
+_METADATA_KEY = fields.limited_string(64)
+_METADATA_VALUE = fields.limited_string(512)
+
+
+def check_parameters(wire: Mapping[str, Any]) -> None:
+    """Check the fields that are given, in the order they are given; unknown ones are ignored.
+
+    Raises:
+        BadRequestError: for the first that is wrong.
+
+    """
+    for name, value in wire.items():
+        if value is not None:
+            check = PARAMETERS.get(name)
+            if check is not None:
+                check(name, value)
+
+
+def _check_stop(param: str, value: Any) -> None:
+    if type(value) is str:
+        _check_stop_text(param, value)
+        return
+    if type(value) is not list:
+        raise fields.wrong_type(param, "a string or an array of strings", value)
+    fields.at_most(param, value, MOST_STOPS)
+    for place, text in enumerate(value):
+        _check_stop_text(f"{param}[{place}]", text)
+
+
+def _check_stop_text(param: str, text: Any) -> None:
+    fields.string(param, text)
+    if not text:
+        raise refusal(param, f"Invalid '{param}': an empty string would stop at once.")
+
+
+def _check_stream_options(param: str, value: Any) -> None:
+    fields.mapping(param, value)
+    for name in ("include_usage", "include_obfuscation"):
+        fields.optional(value, name, param, fields.boolean)
+
+
+def _check_logit_bias(param: str, value: Any) -> None:
+    fields.mapping(param, value)
+    for token, bias in value.items():
+        _BIAS(f"{param}.{shown(token)}", bias)
+
+
+def _check_metadata(param: str, value: Any) -> None:
+    fields.mapping(param, value)
+    if len(value) > MOST_METADATA:
+        raise refusal(param, f"Invalid '{param}': at most {MOST_METADATA} pairs are kept.")
+    for key, text in value.items():
+        _METADATA_KEY(param, key)
+        _METADATA_VALUE(f"{param}.{key}", text)
+
+
+def _check_modalities(param: str, value: Any) -> None:
+    fields.array(param, value)
+    for place, modality in enumerate(value):
+        where = f"{param}[{place}]"
+        fields.string(where, modality)
+        if modality != "text":
+            raise unsupported(param, f"The modality '{shown(modality)}'")
+
+
+def _check_prediction(param: str, value: Any) -> None:
+    fields.mapping(param, value)
+    fields.required(value, "type", param, fields.one_of("content"))
+
+
+def _check_logprobs(param: str, value: Any) -> None:
+    fields.boolean(param, value)
+    if value:
+        raise unsupported(param, "'logprobs': true")
+
+
+def _refuse_legacy(param: str, _value: Any) -> None:
+    raise refusal(
+        param,
+        f"Unsupported parameter: '{param}'. Use 'tools' and 'tool_choice' instead.",
+        "unsupported_parameter",
+    )
+
+
+PARAMETERS: Mapping[str, Check] = MappingProxyType(
+    {
+        "temperature": fields.decimal(0, 2),
+        "top_p": fields.decimal(0, 1),
+        "top_k": fields.integer(-1, 2**63 - 1),
+        "max_tokens": _TOKEN_LIMIT,
+        "max_completion_tokens": _TOKEN_LIMIT,
+        "stream": fields.boolean,
+        "stream_options": _check_stream_options,
+        "stop": _check_stop,
+        "presence_penalty": _PENALTY,
+        "frequency_penalty": _PENALTY,
+        "n": fields.integer(1, MOST_CHOICES),
+        "seed": fields.integer(-(2**63), 2**63 - 1),
+        "parallel_tool_calls": fields.boolean,
+        "functions": _refuse_legacy,
+        "function_call": _refuse_legacy,
+        "logprobs": _check_logprobs,
+        "top_logprobs": fields.integer(0, 20),
+        "logit_bias": _check_logit_bias,
+        "metadata": _check_metadata,
+        "user": fields.string,
+        "safety_identifier": fields.string,
+        "prompt_cache_key": fields.string,
+        "prompt_cache_options": fields.mapping,
+        "prompt_cache_retention": fields.string,
+        "service_tier": fields.string,
+        "store": fields.boolean,
+        "reasoning_effort": fields.one_of(
+            "none", "minimal", "low", "medium", "high", "xhigh", "max"
+        ),
+        "verbosity": fields.one_of("low", "medium", "high"),
+        "prediction": _check_prediction,
+        "modalities": _check_modalities,
+        "moderation": fields.mapping,
+        "web_search_options": fields.mapping,
+    }
+)

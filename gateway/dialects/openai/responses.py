@@ -1,0 +1,131 @@
+"""Whole answers: the completion that is not streamed, and the list of models."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+
+from billing.usage import Usage
+from gateway.chat import (
+    Answer,
+    ChatRequest,
+    ChoiceFinished,
+    StopReason,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+)
+
+FINISH_REASONS: Mapping[StopReason, str] = MappingProxyType(
+    {
+        StopReason.END: "stop",
+        StopReason.STOP_SEQUENCE: "stop",
+        StopReason.LENGTH: "length",
+        StopReason.TOOL_CALLS: "tool_calls",
+        StopReason.CONTENT_FILTER: "content_filter",
+    }
+)
+
+
+def dump_text(text: str) -> bytes:
+    """Write a JSON string; a lone surrogate becomes a question mark instead of invalid UTF-8."""
+    try:
+        return orjson.dumps(text)
+    except TypeError:
+        return orjson.dumps(text.encode("utf-8", "replace").decode())
+
+
+def render_usage(usage: Usage) -> dict[str, Any]:
+    """Return OpenAI's figures: the prompt with what was cached, the completion with reasoning."""
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_input,
+            "audio_tokens": usage.audio_input,
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning,
+            "audio_tokens": usage.audio_output,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+def render_answer(
+    request: ChatRequest, answer: Answer, events: Iterable[StreamEvent], usage: Usage
+) -> bytes:
+    """Return the body of a whole answer; a choice without text and with calls has null content."""
+    choices = [_Choice() for _ in range(request.n)]
+    for event in events:
+        match event:
+            case TextDelta(choice=choice, text=text):
+                choices[choice].texts.append(text)
+            case ToolCallStarted(choice=choice):
+                choices[choice].calls.append((event, []))
+            case ToolCallDelta(choice=choice, index=index, arguments=arguments):
+                choices[choice].calls[index][1].append(arguments)
+            case ChoiceFinished(choice=choice, reason=reason):
+                choices[choice].reason = reason
+            case _:
+                pass
+    return b"".join(
+        (
+            b'{"id":',
+            dump_text(answer.completion_id),
+            b',"object":"chat.completion","created":%d,"model":' % answer.created,
+            dump_text(answer.model),
+            b',"system_fingerprint":',
+            dump_text(answer.fingerprint),
+            b',"choices":[',
+            b",".join(choice.render(index) for index, choice in enumerate(choices)),
+            b'],"usage":',
+            orjson.dumps(render_usage(usage)),
+            b"}",
+        )
+    )
+
+
+class _Choice:
+    """What the events of one choice add up to."""
+
+    __slots__ = ("calls", "reason", "texts")
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.calls: list[tuple[ToolCallStarted, list[str]]] = []
+        self.reason = StopReason.END
+
+    def render(self, index: int) -> bytes:
+        is_silent = not self.texts and (self.calls or self.reason is StopReason.TOOL_CALLS)
+        content = b"null" if is_silent else dump_text("".join(self.texts))
+        calls = b",".join(_render_call(start, pieces) for start, pieces in self.calls)
+        return b"".join(
+            (
+                b'{"index":%d,"message":{"role":"assistant","content":' % index,
+                content,
+                b',"refusal":null',
+                b',"tool_calls":[' + calls + b"]" if calls else b"",
+                b'},"logprobs":null,"finish_reason":"',
+                FINISH_REASONS[self.reason].encode(),
+                b'"}',
+            )
+        )
+
+
+def _render_call(start: ToolCallStarted, pieces: list[str]) -> bytes:
+    return b'{"id":%b,"type":"function","function":{"name":%b,"arguments":%b}}' % (
+        dump_text(start.call_id),
+        dump_text(start.name),
+        dump_text("".join(pieces)),
+    )
+
+
+def render_models(models: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return the list of models; each has id, object, created and owned_by."""
+    return orjson.dumps({"object": "list", "data": [dict(model) for model in models]})
