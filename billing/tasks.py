@@ -6,6 +6,7 @@ from django.conf import settings
 from billing.adoption import adopt_orphans
 from billing.database import connect_sync
 from billing.expiry import expire_holds
+from billing.invoices import close_due_months
 from billing.proof import prove as run_proof
 from billing.tick import close_calls
 from kernel.log import logger
@@ -52,3 +53,9 @@ def prove() -> bool:
         if finding.rows:
             log.error("proof_broken", equation=finding.number, rows=str(finding.rows[:3]))
     return proof.clean
+
+
+@shared_task(name="billing.close_due_months")
+def close_due() -> int:
+    """Draw and finalise what is due; every organization is its own small transaction."""
+    return close_due_months()

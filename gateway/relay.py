@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from billing.holds import Closing, Outcome
 from gateway.call import Call
-from gateway.chat import Answer, ChatRequest, ChoiceFinished, StreamEvent, TextDelta, UsageReported
+from gateway.chat import Answer, ChatRequest, ChoiceFinished, StreamEvent, UsageReported
 from gateway.dialects.openai.passthrough import PassThroughStream, patch_answer
 from gateway.metering import Meter
 from gateway.providers.base import ByteUpstream, EventUpstream, Upstream
@@ -136,13 +136,10 @@ class Relay:
 
     def _count(self, batch: Sequence[StreamEvent]) -> None:
         for event in batch:
-            match event:
-                case TextDelta(tokens=tokens):
-                    self._meter.add(tokens)
-                case UsageReported(usage=usage):
-                    self._meter.report(usage)
-                case ChoiceFinished():
-                    pass
+            if isinstance(event, UsageReported):
+                self._meter.report(event.usage)
+            elif not isinstance(event, ChoiceFinished):
+                self._meter.add(event.tokens)
 
     async def _send(self, frames: bytes) -> None:
         if not self._call.started:

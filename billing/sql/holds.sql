@@ -33,11 +33,12 @@ begin
       h.amount_nanos as held, h.budget_ids, h.window_starts, w.*,
       case w.act when 'settle' then least(w.charge, h.amount_nanos) else 0 end as charged
   ), totals as (
-    -- one ledger transaction per organization and month of usage, so that a period is never mixed
+    -- one ledger transaction per organization and quarter of an hour of usage: months begin on a
+    -- quarter in every time zone, so that a transaction is never in two periods
     select org_id, max(created_at) at, sum(charged)::bigint total
-    from closed group by org_id, date_trunc('month', created_at at time zone 'UTC')
+    from closed group by org_id, date_bin('15 minutes', created_at, to_timestamp(0))
   ), split as (
-    -- credit is used up first, the rest goes on account; earlier months before later ones
+    -- credit is used up first, the rest goes on account; earlier usage before later
     select t.org_id, t.at, least(t.total, greatest(a.deferred_nanos - coalesce(sum(t.total) over (
         partition by t.org_id order by t.at rows between unbounded preceding and 1 preceding), 0), 0)
       )::bigint deferred, t.total
@@ -63,8 +64,8 @@ begin
       coalesce((c.buckets->>'embedding')::bigint, 0), coalesce((c.buckets->>'request')::bigint, 0),
       c.evidence, c.outcome, c.charge, c.charged, p.txn_id, c.first_token_ms, c.duration_ms
     from closed c left join posted p on c.charged > 0 and p.org_id = c.org_id
-      and date_trunc('month', p.at at time zone 'UTC')
-        = date_trunc('month', c.created_at at time zone 'UTC')
+      and date_bin('15 minutes', p.at, to_timestamp(0))
+        = date_bin('15 minutes', c.created_at, to_timestamp(0))
     where c.act = 'settle' returning request_id, occurred_at
   ), ids as (
     insert into billing_usageid (request_id, occurred_at) select request_id, occurred_at from usage_rows
