@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from .errors import StackError
 LOG_ROTATES_AT_BYTES = 10 * 1024 * 1024
 POLL_S = 0.03
 KILL_TIMEOUT_S = 10.0
+FREEZE_TIMEOUT_S = 5.0
 LAST_LINES = 8
 _LEASH = str(Path(__file__).with_name("leash.py"))
 
@@ -192,15 +194,23 @@ class Child:
         assert self.wait_stopped(KILL_TIMEOUT_S), f"{self.name} survived SIGKILL"
 
     def freeze(self) -> None:
-        """Stop the child and all its descendants in their tracks (SIGSTOP)."""
-        for pid in (self.pid, *_descendants(self.pid)):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
+        """Stop the child and all its descendants in their tracks, and return when they stand."""
+        deadline = time.monotonic() + FREEZE_TIMEOUT_S
+        while not self._stands_still():
+            assert time.monotonic() < deadline, f"{self.name} did not freeze"
+            time.sleep(POLL_S)
 
     def thaw(self) -> None:
-        for pid in (self.pid, *_descendants(self.pid)):
+        for pid in _tree(self.pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+
+    def _stands_still(self) -> bool:
+        moving = [pid for pid, state in _tree(self.pid).items() if state not in "TZ"]
+        for pid in moving:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        return not moving
 
     def _send(self, signum: signal.Signals) -> None:
         if self._running is not None:
@@ -235,14 +245,16 @@ def _last_words(command: Command, log_start: int) -> str:
     return f"The end of {command.log}:{said}"
 
 
-def _descendants(pid: int) -> list[int]:
-    """Return the pids below ``pid``, parents first. Linux only; elsewhere empty."""
-    children: dict[int, list[int]] = {}
+def _tree(root: int) -> dict[int, str]:
+    """Return the states (R, S, T, Z, …) of a process and its descendants by pid. Linux only."""
+    states, children = {}, defaultdict[int, list[int]](list)
     for entry in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError, ValueError):
-            fields = entry.read_text().rpartition(")")[2].split()
-            children.setdefault(int(fields[1]), []).append(int(entry.parent.name))
-    found = list(children.get(pid, ()))
-    for each in found:  # grows while it is walked
-        found.extend(children.get(each, ()))
-    return found
+        with suppress(OSError):  # gone meanwhile
+            state, parent, *_ = entry.read_text().rpartition(")")[2].split()
+            pid = int(entry.parent.name)
+            states[pid] = state
+            children[int(parent)].append(pid)
+    found = [root]
+    for pid in found:  # grows while it is walked
+        found.extend(children[pid])
+    return {pid: states[pid] for pid in found if pid in states}

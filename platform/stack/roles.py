@@ -11,7 +11,6 @@ from pathlib import Path
 from .child import Child, Command
 from .environment import ROOT
 
-SHUTDOWN_S = 120  # streams shorter than this finish when an api process is told to stop
 PROBE_TIMEOUT_S = 2.0
 PATHS = os.pathsep.join((str(ROOT), str(ROOT / "platform")))
 
@@ -24,7 +23,7 @@ def api(number: int, listener: socket.socket, env: Mapping[str, str], logs: Path
     """Return one of the api processes that share ``listener``.
 
     One answer on the shared socket does not tell which process gave it, so each must also have
-    said in its own log that it is up.
+    said in its own log that it is up. Told to stop, it waits SHUTDOWN_S for its open streams.
     """
     command = Command(
         name=f"api-{number}",
@@ -32,12 +31,13 @@ def api(number: int, listener: socket.socket, env: Mapping[str, str], logs: Path
             *(sys.executable, "-m", "uvicorn", "config.asgi:application"),
             *("--fd", str(listener.fileno()), "--loop", "uvloop", "--http", "httptools"),
             *("--ws", "none", "--lifespan", "on", "--no-access-log", "--no-server-header"),
-            *("--timeout-graceful-shutdown", str(SHUTDOWN_S)),
+            "--no-proxy-headers",  # nobody stands in front of us, so nobody speaks for others
+            *("--timeout-graceful-shutdown", env["SHUTDOWN_S"]),
         ),
         env={**env, "SERVE": "api"},
         cwd=ROOT,
         log=logs / f"api-{number}.log",
-        stop_timeout_s=SHUTDOWN_S + 5.0,
+        stop_timeout_s=int(env["SHUTDOWN_S"]) + 5.0,
         pass_fds=(listener.fileno(),),
     )
     return Child(

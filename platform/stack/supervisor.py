@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from .child import Child
 from .errors import StackError
 from .interrupts import Interrupts
+from .terminal import say
 
 RESTARTS = 5
 RESTARTS_WITHIN_S = 60.0
@@ -87,7 +88,7 @@ class Supervisor:
             return
         if record.due_at is None:
             record.due_at = time.monotonic() + self._pause_s(child, record)
-            print(f"{child.epitaph()}; starting it again.", flush=True)
+            say(f"{child.epitaph()}; starting it again.")
         if time.monotonic() >= record.due_at:
             record.due_at = None
             child.spawn()

@@ -11,7 +11,6 @@
 import errno
 import os
 import socket
-import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from .errors import StackError, StopRequestedError
 from .interrupts import Interrupts
 from .services import Services, start_services
 from .supervisor import Supervisor
+from .terminal import complain, say
 
 START_TIMEOUT_S = 90.0
 MIGRATE_TIMEOUT_S = 600.0
@@ -59,7 +59,7 @@ def up() -> int:
         except StopRequestedError:
             pass
         except StackError as error:
-            print(f"tollgate: {error}", file=sys.stderr, flush=True)
+            complain(str(error))
             return 1
     return 0
 
@@ -67,7 +67,7 @@ def up() -> int:
 def _run(interrupts: Interrupts, cleanup: ExitStack) -> None:
     doors = _open_doors(cleanup)
 
-    _say("Starting PostgreSQL and Redis …")
+    say("Starting PostgreSQL and Redis …")
     services = start_services(
         data_dir(), database_url=_env("DATABASE_URL"), redis_url=_env("REDIS_URL")
     )
@@ -75,15 +75,15 @@ def _run(interrupts: Interrupts, cleanup: ExitStack) -> None:
     env = _environment(services, doors)
     cleanup.callback(forget_environment, services.folder)
 
-    _say("Migrating …")
+    say("Migrating …")
     _migrate(services, env)
     demo = seed(services.folder, env)
 
-    _say("Starting api, web, worker and beat …")
+    say("Starting api, web, worker and beat …")
     logs = services.folder.logs
     supervisor = Supervisor(interrupts, listeners=(doors.api, doors.web))
     cleanup.callback(supervisor.stop)
-    cleanup.callback(_say, "Stopping …")
+    cleanup.callback(say, "Stopping …")
     supervisor.start(
         [
             [roles.beat(env, logs)],
@@ -93,7 +93,7 @@ def _run(interrupts: Interrupts, cleanup: ExitStack) -> None:
         ],
         START_TIMEOUT_S,
     )
-    _say(describe(demo, env, logs))
+    say(describe(demo, env, logs))
     supervisor.watch(also=services.embedded())
 
 
@@ -148,6 +148,7 @@ def _environment(services: Services, doors: Doors) -> dict[str, str]:
         **addresses,
         "DATA_DIR": str(services.folder.root),
         "API_WORKERS": str(doors.api_workers),
+        "SHUTDOWN_S": str(_whole_number("SHUTDOWN_S", 120, 600)),
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "PYTHONPATH": roles.PATHS,
         "PYTHONUNBUFFERED": "1",
@@ -174,7 +175,3 @@ def _whole_number(name: str, default: int, highest: int) -> int:
     if not (value.isascii() and value.isdigit() and 1 <= int(value[:9]) <= highest):
         raise StackError(f"{name}={value[:40]!r} must be a whole number from 1 to {highest}.")
     return int(value)
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
