@@ -32,6 +32,7 @@ from kernel.log import logger
 
 BATCH = 256
 HEARTBEAT_S = 5.0
+LINGER_S = 0.01
 RECONNECT_S = 0.25
 STATEMENT_TIMEOUT_MS = 10_000
 log = logger(__name__)
@@ -122,6 +123,8 @@ class Writer:
                     async with asyncio.timeout(HEARTBEAT_S):
                         await self._wake.wait()
             self._idle.clear()
+            if not (self._holds or self._extensions) and len(self._closings) < BATCH:
+                await self._linger()
             connection = await self._connected()
             if connection is None:
                 await asyncio.sleep(RECONNECT_S)
@@ -130,6 +133,17 @@ class Writer:
             batch = self._take()
             if len(batch):
                 await self._commit(connection, batch)
+
+    async def _linger(self) -> None:
+        """Let settlements wait a moment for company: nobody waits for them, and a hold that comes
+        meanwhile would otherwise wait for their commit before its own."""
+        self._wake.clear()
+        deadline = asyncio.get_running_loop().time() + LINGER_S
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                while not (self._holds or self._extensions) and len(self._closings) < BATCH:
+                    self._wake.clear()
+                    await self._wake.wait()
 
     async def _connected(self) -> AsyncConnection[TupleRow] | None:
         if self._connection is not None and not self._connection.closed:

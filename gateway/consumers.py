@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import orjson
 from channels.consumer import AsyncConsumer
 from django.conf import settings
 
@@ -95,7 +96,7 @@ class ModelsConsumer(CompletionConsumer):
             raise NotFoundError(
                 f"Model not found: {wanted[:200]}", code="model_not_found", param="model"
             )
-        await call.answer(call.dialect.render_model(models[wanted]))
+        await call.answer(orjson.dumps(models[wanted]))
 
 
 class UnknownPathConsumer(CompletionConsumer):

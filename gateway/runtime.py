@@ -10,7 +10,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from channels.layers import get_channel_layer
@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from accounts.key_news import KEY_CHANNEL
 from billing.adoption import adopt_orphans
 from billing.database import connect_sync
+from billing.holds import Closing
 from billing.journal import Journal
 from billing.tick import close_calls
 from billing.writer import Writer
@@ -165,14 +166,14 @@ class Runtime:
 
 
 def _adopt_orphans() -> int:
-    if not any(settings.JOURNAL_DIR.glob("*.journal")):
-        return 0
+    return adopt_orphans(settings.JOURNAL_DIR, _close_orphans)
+
+
+def _close_orphans(closings: Sequence[Closing]) -> None:
     with connect_sync(
         settings.DATABASE_URL, "tollgate-adoption", statement_timeout_ms=10_000
     ) as connection:
-        return adopt_orphans(
-            settings.JOURNAL_DIR, lambda closings: close_calls(connection, closings, "adoption")
-        )
+        close_calls(connection, closings, "adoption")
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], pause_s: float) -> None:

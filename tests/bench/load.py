@@ -1,0 +1,123 @@
+"""A closed-loop load generator on raw sockets: light enough not to be what is measured.
+
+Each caller keeps one connection and sends its next request when the last answer is complete. It knows as
+much HTTP as the servers measured here speak: content-length and chunked bodies.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """``latencies_s`` are of whole answers, sorted; ``failures`` counts every status but 200."""
+
+    seconds: float
+    latencies_s: Sequence[float]
+    failures: int
+
+    @property
+    def per_second(self) -> float:
+        return len(self.latencies_s) / self.seconds
+
+    def percentile_ms(self, percent: float) -> float:
+        if not self.latencies_s:
+            return float("nan")
+        place = min(len(self.latencies_s) - 1, int(len(self.latencies_s) * percent / 100))
+        return self.latencies_s[place] * 1000
+
+
+class _Caller(asyncio.Protocol):
+    """One connection's loop: write, wait for the whole answer, again, until the deadline."""
+
+    def __init__(self, request: bytes, deadline: float) -> None:
+        self.request = request
+        self.deadline = deadline
+        self.latencies: list[float] = []
+        self.failures = 0
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._buffer = bytearray()
+        self._ends_with: bytes | None = None
+        self._length = -1
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self._send()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.failures += 1
+            self.done.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if self._length < 0 and self._ends_with is None and not self._read_head():
+            return
+        if self._ends_with is not None:
+            complete = self._buffer.endswith(self._ends_with)
+        else:
+            complete = len(self._buffer) >= self._length
+        if complete:
+            self._finish()
+
+    def _read_head(self) -> bool:
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        head = bytes(self._buffer[:end]).lower()
+        if b" 200 " not in head.split(b"\r\n", 1)[0]:
+            self.failures += 1
+        if b"transfer-encoding: chunked" in head:
+            self._ends_with = b"0\r\n\r\n"
+        else:
+            length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+            self._length = end + 4 + length
+        return True
+
+    def _finish(self) -> None:
+        now = perf_counter()
+        self.latencies.append(now - self._sent_at)
+        if now >= self.deadline:
+            self.transport.close()
+            if not self.done.done():
+                self.done.set_result(None)
+            return
+        self._send()
+
+    def _send(self) -> None:
+        self._buffer.clear()
+        self._ends_with = None
+        self._length = -1
+        self._sent_at = perf_counter()
+        self.transport.write(self.request)  # type: ignore[attr-defined] # a stream's transport
+
+
+def post_request(url: str, key: str, body: bytes) -> bytes:
+    """Return the bytes of a POST with a key."""
+    parts = urlsplit(url)
+    return (
+        f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\nauthorization: Bearer {key}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    ).encode() + body
+
+
+async def drive(url: str, request: bytes, *, callers: int, seconds: float) -> LoadResult:
+    """Run ``callers`` closed loops for ``seconds`` and return what they saw."""
+    parts = urlsplit(url)
+    loop = asyncio.get_running_loop()
+    started = perf_counter()
+    deadline = started + seconds
+    running = []
+    for _ in range(callers):
+        _, caller = await loop.create_connection(
+            lambda: _Caller(request, deadline), parts.hostname, parts.port
+        )
+        running.append(caller)
+    async with asyncio.timeout(seconds + 60):
+        await asyncio.gather(*(caller.done for caller in running))
+    latencies = sorted(latency for caller in running for latency in caller.latencies)
+    failures = sum(caller.failures for caller in running)
+    return LoadResult(perf_counter() - started, latencies, failures)

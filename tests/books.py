@@ -1,0 +1,53 @@
+"""Looking at the books in tests: one tick by hand, and the proof that must be clean."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from billing import tick
+from billing.database import connect_sync
+from billing.holds import Act, Closing, Extension, HoldRequest, Outcome
+from billing.pricing import Price
+from billing.proof import prove
+from billing.usage import Usage
+
+NOWHERE = Path("/nonexistent")
+
+
+def run_tick(
+    database_url: str,
+    *,
+    closings: Sequence[Closing] = (),
+    extensions: Sequence[Extension] = (),
+    holds: Sequence[HoldRequest] = (),
+    owner: str = "test",
+) -> tick.TickAnswer:
+    with connect_sync(database_url, "test", statement_timeout_ms=10_000) as connection:
+        row = connection.execute(
+            tick.STATEMENT, tick.arguments(closings, extensions, holds, owner)
+        ).fetchone()
+    assert row is not None
+    return tick.parse_answer(row[0])
+
+
+def settlement(
+    request_id: str, price: Price, *, input_tokens: int, output_tokens: int
+) -> Closing:
+    usage = Usage(input=input_tokens, output=output_tokens, request=1)
+    return Closing(
+        request_id,
+        Act.SETTLE,
+        usage=usage,
+        charge_nanos=price.charge(usage),
+        outcome=Outcome.COMPLETED,
+        provider="test",
+        first_token_ms=1,
+        duration_ms=2,
+    )
+
+
+def assert_proven(database_url: str, journals: Path = NOWHERE) -> None:
+    """Every equation of the books holds."""
+    with connect_sync(database_url, "proof", statement_timeout_ms=60_000) as connection:
+        proof = prove(connection, journals)
+    broken = [(f.number, f.promise, f.rows) for f in proof.findings if f.rows]
+    assert broken == []
