@@ -119,6 +119,8 @@ def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
 
 
 def _output_limit(wire: Mapping[str, Any], max_output_tokens: int) -> int:
+    new: Any
+    old: Any
     new, old = wire.get("max_completion_tokens"), wire.get("max_tokens")
     if new is None and old is None:
         return max_output_tokens
@@ -128,7 +130,8 @@ def _output_limit(wire: Mapping[str, Any], max_output_tokens: int) -> int:
         )
     param, limit = ("max_tokens", old) if new is None else ("max_completion_tokens", new)
     fields.integer(1, max_output_tokens)(param, limit)
-    return int(limit)
+    checked: int = limit
+    return checked
 
 
 def _room(request: ChatRequest, output_limit: int, context_tokens: int) -> int:
