@@ -6,8 +6,9 @@
    after a pause that grows; one that ends too often ends the stack.
 3. The listening sockets are ours and outlive every child that serves them: a connection made while
    a child is down waits and is not refused.
-4. ``stop`` closes our ends of them, then ends the children in the reverse order of their start,
-   those of one group at the same time. A second Ctrl-C cuts the waiting short.
+4. ``stop`` ends the groups in the reverse order of their start, and the children of one group at
+   the same time. New connections are refused from then on, open ones are served to their end; a
+   second Ctrl-C cuts the waiting short.
 5. If the supervisor itself is killed, the kernel ends every child (``leash.py``).
 """
 
@@ -15,6 +16,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from .child import Child
@@ -27,6 +29,7 @@ RESTARTS_WITHIN_S = 60.0
 PAUSES_S = (0.1, 0.5, 1.0, 2.0, 4.0)
 WATCH_S = 1.0
 HURRIED_S = 2.0
+DOOR_PAUSE_S = 0.3
 
 
 @dataclass(slots=True)
@@ -37,22 +40,29 @@ class _Record:
     due_at: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Children that stop together, and the listening socket they share, if any."""
+
+    children: Sequence[Child]
+    door: socket.socket | None = None
+
+
 class Supervisor:
-    def __init__(self, interrupts: Interrupts, listeners: Sequence[socket.socket]) -> None:
+    def __init__(self, interrupts: Interrupts) -> None:
         self._interrupts = interrupts
-        self._listeners = listeners
-        self._groups: list[Sequence[Child]] = []
+        self._groups: list[Group] = []
         self._records: dict[str, _Record] = {}
         self._stops_asked = 0
 
-    def start(self, groups: Sequence[Sequence[Child]], timeout_s: float) -> None:
+    def start(self, groups: Sequence[Group], timeout_s: float) -> None:
         """Spawn all, then wait for all.
 
         Raises: StackError when one dies or is not ready in time.
         """
         for group in groups:
             self._groups.append(group)
-            for child in group:
+            for child in group.children:
                 child.spawn()
         deadline = time.monotonic() + timeout_s
         for child in self._children():
@@ -75,13 +85,11 @@ class Supervisor:
     def stop(self) -> None:
         self._interrupts.stop_raising()
         self._stops_asked = self._interrupts.stop_count
-        for listener in self._listeners:
-            listener.close()
         for group in reversed(self._groups):
             self._stop_group(group)
 
     def _children(self) -> list[Child]:
-        return [child for group in self._groups for child in group]
+        return [child for group in self._groups for child in group.children]
 
     def _heal(self, child: Child, record: _Record) -> None:
         if child.is_running:
@@ -104,15 +112,29 @@ class Supervisor:
             )
         return PAUSES_S[len(recent) - 1]
 
-    def _stop_group(self, group: Sequence[Child]) -> None:
-        for child in group:
+    def _stop_group(self, group: Group) -> None:
+        for child in group.children:
             child.ask_to_stop()
+        if group.door is not None:
+            _shut(group.door)
         asked_at = time.monotonic()
-        patience_s = max(child.command.stop_timeout_s for child in group)
-        while left := [child for child in group if child.is_running]:
+        patience_s = max(child.command.stop_timeout_s for child in group.children)
+        while left := [child for child in group.children if child.is_running]:
             hurried = self._interrupts.stop_count > self._stops_asked
             if time.monotonic() - asked_at > (HURRIED_S if hurried else patience_s):
                 break
             self._interrupts.wait(0.5)
         for child in left:
             child.kill()
+
+
+def _shut(door: socket.socket) -> None:
+    """Refuse new connections, where closing our end alone would leave callers waiting.
+
+    Until it exits, uvicorn keeps the descriptor it was given open and would go on queueing them.
+    It must have stopped to accept before, else it spins on the error: hence the pause.
+    """
+    time.sleep(DOOR_PAUSE_S)
+    with suppress(OSError):
+        door.shutdown(socket.SHUT_RDWR)
+    door.close()

@@ -29,7 +29,7 @@ from .environment import (
 from .errors import StackError, StopRequestedError
 from .interrupts import Interrupts
 from .services import Services, start_services
-from .supervisor import Supervisor
+from .supervisor import Group, Supervisor
 from .terminal import complain, say
 
 START_TIMEOUT_S = 90.0
@@ -81,18 +81,17 @@ def _run(interrupts: Interrupts, cleanup: ExitStack) -> None:
 
     say("Starting api, web, worker and beat …")
     logs = services.folder.logs
-    supervisor = Supervisor(interrupts, listeners=(doors.api, doors.web))
+    supervisor = Supervisor(interrupts)
     cleanup.callback(supervisor.stop)
     cleanup.callback(say, "Stopping …")
-    supervisor.start(
-        [
-            [roles.beat(env, logs)],
-            [roles.worker(env, logs)],
-            [roles.api(n, doors.api, env, logs) for n in range(1, doors.api_workers + 1)],
-            [roles.web(doors.web, env, logs)],
-        ],
-        START_TIMEOUT_S,
-    )
+    api = [roles.api(n, doors.api, env, logs) for n in range(1, doors.api_workers + 1)]
+    groups = [
+        Group([roles.beat(env, logs)]),
+        Group([roles.worker(env, logs)]),
+        Group(api, doors.api),
+        Group([roles.web(doors.web, env, logs)], doors.web),
+    ]
+    supervisor.start(groups, START_TIMEOUT_S)
     say(describe(demo, env, logs))
     supervisor.watch(also=services.embedded())
 
