@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from tests.stack.machine import ROOT
 
-TOOLS = ("sh", "cat", "cksum", "dirname", "readlink", "rm", "tail", "mkdir", "chmod")
+TOOLS = ("sh", "cat", "cksum", "dirname", "readlink", "rm", "tail", "mkdir", "chmod", "sleep")
 SAYS_ITS_ARGUMENTS = f"""#!/bin/sh
 case $1 in
     -V) exec {sys.executable} -V ;;
@@ -189,6 +190,27 @@ def test_each_verb_runs_its_command_from_the_root_with_both_paths(
     said = ready.run(*arguments, cwd=Path("/")).stdout.splitlines()
 
     assert said == [f"{root}:{root}/platform", root, command]
+
+
+def test_two_first_uses_at_once_install_once(tree: Tree) -> None:
+    (tree.path / "python3").symlink_to(sys.executable)
+    tree.put("uv", UV.replace("case $1", "sleep 0.3; case $1", 1))
+
+    with ThreadPoolExecutor() as threads:
+        both = [threads.submit(tree.run, "prove") for _ in range(2)]
+
+    assert [each.result().returncode for each in both] == [0, 0]
+    assert len(tree.calls()) == 2
+    assert not (tree.root / ".venv.lock").exists()
+
+
+def test_a_lock_left_by_a_killed_first_use_is_void(tree: Tree) -> None:
+    (tree.path / "python3").symlink_to(sys.executable)
+    tree.put("uv", UV)
+    (tree.root / ".venv.lock").mkdir()
+    (tree.root / ".venv.lock" / "owner").write_text("4194304\n")  # above any pid
+
+    assert tree.run("prove").returncode == 0
 
 
 def test_it_runs_through_sh_and_through_a_link(ready: Tree, tmp_path: Path) -> None:
