@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,14 +100,14 @@ def _use_database(name: str) -> None:
     connection.settings_dict["NAME"] = name
 
 
-@pytest.fixture
-def database(django_db_blocker: Any) -> Iterator[str]:
-    """A fresh, migrated database that Django uses in this test; its address."""
+@contextmanager
+def fresh_database(blocker: Any) -> Iterator[str]:
+    """Copy the template and point Django at the copy."""
     name = f"t_{uuid4().hex}"
     with psycopg.connect(database_url("postgres"), autocommit=True) as maintenance:
         maintenance.execute(f"create database {name} template {TEMPLATE}")
         _use_database(name)
-        with django_db_blocker.unblock():
+        with blocker.unblock():
             yield database_url(name)
             connection.close()
         _use_database("no_database_without_the_fixture")
@@ -115,19 +116,31 @@ def database(django_db_blocker: Any) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Stores:
+    """The addresses of a fresh database and an empty Redis database, for servers of one test."""
+
     database_url: str
     redis_url: str
 
 
-@pytest.fixture
-def stores(database: str) -> Stores:
-    """The addresses of a fresh database and an empty Redis database, for servers of one test."""
+def empty_redis() -> str:
     import redis
 
     address = redis_url()
     with redis.Redis.from_url(address) as client:
         client.flushdb()
-    return Stores(database, address)
+    return address
+
+
+@pytest.fixture
+def database(django_db_blocker: Any) -> Iterator[str]:
+    """A fresh, migrated database that Django uses in this test; its address."""
+    with fresh_database(django_db_blocker) as address:
+        yield address
+
+
+@pytest.fixture
+def stores(database: str) -> Stores:
+    return Stores(database, empty_redis())
 
 
 @pytest.fixture

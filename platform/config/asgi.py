@@ -4,29 +4,23 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import django
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()
 
-from django.core.asgi import get_asgi_application
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402 # after setup, as Django asks
+from django.conf import settings  # noqa: E402
+from django.urls import path, re_path  # noqa: E402
 
-pages = get_asgi_application()
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-from channels.auth import AuthMiddlewareStack
-from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
-from django.conf import settings
-from django.urls import path, re_path
 
-from gateway.consumers import UnknownPathConsumer
-from gateway.live import LiveConsumer
-from gateway.routes import routes
-from gateway.runtime import current_runtime, stop_runtime
-
-async def lifespan(
-    scope: dict[str, Any],
-    receive: Callable[[], Awaitable[dict[str, Any]]],
-    send: Callable[[dict[str, Any]], Awaitable[None]],
-) -> None:
+async def lifespan(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Start and stop the data plane's runtime with the server (daphne has no lifespan)."""
+    from gateway.runtime import current_runtime, stop_runtime
+
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
@@ -39,32 +33,39 @@ async def lifespan(
             return
 
 
-def _http() -> Any:
-    match settings.SERVE:
-        case "api":
-            return URLRouter([*routes, re_path(r"", UnknownPathConsumer.as_asgi())])
-        case "web":
-            return pages
-        case _:
-            return URLRouter([*routes, re_path(r"", pages)])
+def _data_plane() -> dict[str, Any]:
+    from gateway.consumers import UnknownPathConsumer
+    from gateway.routes import routes
+
+    return {"http": URLRouter([*routes, re_path(r"", UnknownPathConsumer.as_asgi())])}
 
 
-_router = ProtocolTypeRouter(
-    {
-        "http": _http(),
-        "websocket": AllowedHostsOriginValidator(
-            AuthMiddlewareStack(URLRouter([path("live/", LiveConsumer.as_asgi())]))
-        ),
-        "lifespan": lifespan,
+def _pages() -> dict[str, Any]:
+    from channels.auth import AuthMiddlewareStack
+    from channels.security.websocket import AllowedHostsOriginValidator
+    from django.core.asgi import get_asgi_application
+
+    from gateway.live import LiveConsumer
+
+    live = URLRouter([path("live/", LiveConsumer.as_asgi())])
+    return {
+        "http": get_asgi_application(),
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(live)),
     }
-)
 
 
-async def application(
-    scope: dict[str, Any],
-    receive: Callable[[], Awaitable[dict[str, Any]]],
-    send: Callable[[dict[str, Any]], Awaitable[None]],
-) -> None:
+def _everything() -> dict[str, Any]:
+    from gateway.routes import routes
+
+    pages = _pages()
+    return {**pages, "http": URLRouter([*routes, re_path(r"", pages["http"])])}
+
+
+_ROLES = {"api": _data_plane, "web": _pages, "all": _everything}
+_router = ProtocolTypeRouter({**_ROLES[settings.SERVE](), "lifespan": lifespan})
+
+
+async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Route a connection. A client's ``Daphne-Root-Path`` header must not rewrite its path."""
     if scope.get("root_path"):
         scope = {**scope, "root_path": ""}
