@@ -1,0 +1,222 @@
+"""Messages: every role, every part, and the tie between calls and results."""
+
+from typing import Any
+
+import pytest
+
+from gateway.chat import Media, Message, ToolCall
+from tests.gateway.dialects.asking import CALL, ask, refusal_of
+
+MISSING = "missing_required_parameter"
+TYPE = "invalid_type"
+VALUE = "invalid_value"
+USER = {"role": "user", "content": "hi"}
+CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+
+
+def user_with(*parts: Any) -> list[Any]:
+    return [{"role": "user", "content": list(parts)}]
+
+
+def image(url: Any, **more: Any) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url, **more}}
+
+
+@pytest.mark.parametrize(
+    ("messages", "code", "param"),
+    [
+        (["x"], TYPE, "messages[0]"),
+        ([None], TYPE, "messages[0]"),
+        ([{"content": "x"}], MISSING, "messages[0].role"),
+        ([USER, {"role": None, "content": "x"}], MISSING, "messages[1].role"),
+        ([{"role": 1, "content": "x"}], TYPE, "messages[0].role"),
+        ([USER, {"role": "robot", "content": "x"}], VALUE, "messages[1].role"),
+        ([{"role": "user"}], MISSING, "messages[0].content"),
+        ([{"role": "user", "content": None}], TYPE, "messages[0].content"),
+        ([{"role": "user", "content": 5}], TYPE, "messages[0].content"),
+        ([{"role": "user", "content": []}], "empty_array", "messages[0].content"),
+        ([{"role": "system", "content": None}], TYPE, "messages[0].content"),
+        ([{"role": "user", "content": "x", "name": 3}], TYPE, "messages[0].name"),
+        (user_with("x"), TYPE, "messages[0].content[0]"),
+        (user_with({"text": "x"}), MISSING, "messages[0].content[0].type"),
+        (user_with({"type": "text"}), MISSING, "messages[0].content[0].text"),
+        (user_with({"type": "text", "text": 1}), TYPE, "messages[0].content[0].text"),
+        (user_with({"type": "song"}), VALUE, "messages[0].content[0].type"),
+        (user_with({"type": "refusal", "refusal": "x"}), VALUE, "messages[0].content[0].type"),
+        (
+            user_with({"type": "input_audio", "input_audio": {}}),
+            "unsupported_value",
+            "messages[0].content[0].type",
+        ),
+        (
+            user_with({"type": "file", "file": {}}),
+            "unsupported_value",
+            "messages[0].content[0].type",
+        ),
+        (
+            [{"role": "system", "content": [image("https://example.com/a.png")]}],
+            VALUE,
+            "messages[0].content[0].type",
+        ),
+        ([{"role": "assistant"}], MISSING, "messages[0].content"),
+        ([{"role": "assistant", "content": None}], TYPE, "messages[0].content"),
+        ([{"role": "assistant", "content": None, "tool_calls": []}], TYPE, "messages[0].content"),
+        ([{**CALLING, "tool_calls": {}}], TYPE, "messages[0].tool_calls"),
+        (
+            [{**CALLING, "tool_calls": [{**CALL, "id": None}]}],
+            MISSING,
+            "messages[0].tool_calls[0].id",
+        ),
+        (
+            [{**CALLING, "tool_calls": [{**CALL, "type": "custom"}]}],
+            VALUE,
+            "messages[0].tool_calls[0].type",
+        ),
+        (
+            [{**CALLING, "tool_calls": [{**CALL, "function": {"name": "f", "arguments": {}}}]}],
+            TYPE,
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+        ([USER, CALLING], VALUE, "messages[1].tool_calls"),
+        ([CALLING, USER], VALUE, "messages[0].tool_calls"),
+        ([USER, {"role": "tool", "content": "x"}], MISSING, "messages[1].tool_call_id"),
+        (
+            [USER, {"role": "tool", "tool_call_id": "call_1", "content": "x"}],
+            VALUE,
+            "messages[1].tool_call_id",
+        ),
+        (
+            [CALLING, {"role": "tool", "tool_call_id": "call_2", "content": "x"}],
+            VALUE,
+            "messages[1].tool_call_id",
+        ),
+        ([{"role": "function", "content": "x"}], MISSING, "messages[0].name"),
+        ([{"role": "function", "name": "f", "content": 1}], TYPE, "messages[0].content"),
+    ],
+)
+def test_a_wrong_message_is_refused_with_its_path(
+    messages: list[Any], code: str, param: str
+) -> None:
+    assert refusal_of(messages=messages) == (code, param)
+
+
+def test_every_role_is_read() -> None:
+    request = ask(
+        messages=[
+            {"role": "system", "content": "be kind"},
+            {"role": "developer", "content": [{"type": "text", "text": "be short"}]},
+            {"role": "user", "content": "weather?", "name": "bob", "annotations": []},
+            {**CALLING, "content": "", "audio": None, "reasoning_content": "hm"},
+            {"role": "tool", "tool_call_id": "call_1", "content": "rain"},
+            {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
+            {"role": "assistant", "content": "", "tool_calls": []},
+            {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}},
+            {"role": "function", "name": "f", "content": None},
+        ]
+    )
+
+    assert request.messages == (
+        Message("system", "be kind"),
+        Message("developer", "be short"),
+        Message("user", "weather?", "bob"),
+        Message(
+            "assistant",
+            "",
+            tool_calls=(ToolCall("call_1", "get_weather", '{"location":"Oslo"}'),),
+        ),
+        Message("tool", "rain", tool_call_id="call_1"),
+        Message("assistant", "no"),
+        Message("assistant", ""),
+        Message("assistant", "", tool_calls=(ToolCall("", "f", "{}"),)),
+        Message("function", "", "f"),
+    )
+
+
+def test_results_may_come_in_any_order() -> None:
+    two = {**CALLING, "tool_calls": [CALL, {**CALL, "id": "call_2"}]}
+    results = [{"role": "tool", "tool_call_id": f"call_{i}", "content": "x"} for i in (2, 1)]
+
+    assert [m.tool_call_id for m in ask(messages=[two, *results]).messages[1:]] == [
+        "call_2",
+        "call_1",
+    ]
+
+
+def test_text_parts_are_joined_in_order_by_line_feeds() -> None:
+    parts = user_with({"type": "text", "text": "a"}, {"type": "text", "text": "b"})
+
+    assert ask(messages=parts).messages[0].text == "a\nb"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com/photo.jpg",
+        "http://example.com:8080/x?y#z",
+        "https://93.184.216.34/x.png",
+        "https://[2606:2800:220:1::1]/x.png",
+        "https://xn--mller-kva.example/x",
+        "data:image/png;base64,iVBORw0KGgo=",
+        "data:image/webp;base64,AAAA",
+    ],
+)
+def test_public_and_inline_pictures_are_taken(url: str) -> None:
+    message = ask(messages=user_with({"type": "text", "text": "?"}, image(url))).messages[0]
+
+    assert message == Message("user", "?", media=(Media("image", url),))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.com/a.png", "file:///etc/passwd", "javascript:1", "", "example.com/a.png",
+        "https://", "https:///a.png", "http://localhost/a", "http://a.localhost/a",
+        "http://127.0.0.1/a", "http://127.1/a", "http://2130706433/a", "http://0x7f.0.0.1/a",
+        "http://10.0.0.7/a", "http://192.168.1.1/a", "http://169.254.169.254/latest/meta-data",
+        "http://100.64.0.1/a", "http://0.0.0.0/a", "http://224.0.0.1/a", "http://[::1]/a",
+        "http://[::ffff:127.0.0.1]/a", "http://[fe80::1]/a", "http://[fc00::1]/a",
+        "http://[64:ff9b::7f00:1]/a", "http://[2002:7f00:1::]/a", "http://[::]/a",
+        "http://１２７.0.0.1/a", "http://127%2e0%2e0%2e1/a", "http://exa mple.com/a",  # noqa: RUF001
+        "http://example.com\\@127.0.0.1/a", "http://example.com:99999/a", "http://db.internal/a",
+        "data:image/svg+xml;base64,AAAA", "data:text/plain;base64,AAAA", "data:image/png,AAAA",
+    ],
+)  # fmt: skip
+def test_private_and_other_addresses_are_refused(url: str) -> None:
+    expected = ("invalid_image_url", "messages[0].content[0].image_url.url")
+
+    assert refusal_of(messages=user_with(image(url))) == expected
+
+
+@pytest.mark.parametrize("text", ["", "!!!!", "AAA", "AA=A", "AAAA\n", "ÄÄÄÄ"])
+def test_bad_base64_is_refused(text: str) -> None:
+    url = f"data:image/png;base64,{text}"
+
+    assert refusal_of(messages=user_with(image(url))) == (
+        "invalid_base64",
+        "messages[0].content[0].image_url.url",
+    )
+
+
+def test_detail_is_one_of_four_words() -> None:
+    url = "https://example.com/a.png"
+
+    assert ask(messages=user_with(image(url, detail="low"))).messages[0].media[0].detail == "low"
+    assert refusal_of(messages=user_with(image(url, detail="huge"))) == (
+        "invalid_value",
+        "messages[0].content[0].image_url.detail",
+    )
+
+
+def test_a_film_is_taken_by_address_or_inline() -> None:
+    part = {"type": "video_url", "video_url": {"url": "https://example.com/clip.mp4"}}
+    inline = {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}}
+
+    assert [media.kind for media in ask(messages=user_with(part, inline)).messages[0].media] == [
+        "video",
+        "video",
+    ]
+    wrong = {"type": "video_url", "video_url": {"url": "data:image/png;base64,AAAA"}}
+    assert refusal_of(messages=user_with(wrong)) == (
+        "invalid_image_url",
+        "messages[0].content[0].video_url.url",
+    )
