@@ -1,6 +1,6 @@
 """A value for a JSON Schema, made from the schema alone: small, deterministic, valid.
 
-Every value costs a little of a budget, and every level a little of a depth: past half of it only
+Every value costs a little of a budget, and every level a little of a depth: past the first few only
 what is required is written, so that a schema which refers to itself comes to an end.
 """
 
@@ -26,7 +26,7 @@ from kernel.errors import BadRequestError
 Hint = Callable[[str, Schema], str | None]
 MOST_VALUES = 500
 MOST_LEVELS = 24
-GENEROUS_LEVELS = 12
+GENEROUS_LEVELS = 20
 _MOST_REFERENCES = 32
 
 

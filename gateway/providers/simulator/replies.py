@@ -17,7 +17,7 @@ MOST_COUNTED = 200
 _NUMBER = r"-?\d{1,12}(?:\.\d{1,6})?"
 _SUM = re.compile(rf"({_NUMBER}) ?([-+*/x×÷]) ?({_NUMBER})")  # noqa: RUF001 # signs people type
 _ASKS_FOR_SUM = re.compile(
-    r"(?:(?:and )?what(?:'s| is| about| does)?|how much is|calculate|compute|solve|add)?\b[\s:]*",
+    r"(?:(?:and )?what(?:'s| is| about| does)?|how much is|calculate|compute|solve|add)?[\s:]*",
     re.IGNORECASE,
 )
 _CAPITAL = re.compile(r"capital (?:city )?of (?:the )?([a-z ]{3,20}[a-z])", re.IGNORECASE)
