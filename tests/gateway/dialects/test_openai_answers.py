@@ -155,7 +155,7 @@ def test_a_whole_answer_with_calls_has_no_content() -> None:
 
 
 def test_choices_begin_in_their_order_and_each_has_one_role() -> None:
-    events = (
+    events: Sequence[StreamEvent] = (
         TextDelta(2, "c", 1),
         TextDelta(0, "a", 1),
         *(ChoiceFinished(choice, StopReason.LENGTH) for choice in (2, 0, 1)),

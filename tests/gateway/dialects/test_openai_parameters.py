@@ -146,7 +146,9 @@ def test_a_right_value_is_taken(field: str, value: Any) -> None:
     ],
 )  # fmt: skip
 def test_null_is_not_given(field: str) -> None:
-    request = ask(**{field: None})
+    fields: dict[str, Any] = {field: None}
+
+    request = ask(**fields)
 
     assert request.messages == ask().messages
     assert request.max_tokens == MAX_OUTPUT
