@@ -11,7 +11,6 @@ from gateway.estimate import Estimate
 from gateway.limits import Check, RateLimiter, Slots, checks_for, slots_for
 from gateway.metering import Meter
 from gateway.tokenizer import count_prompt
-from kernel.errors import RateLimitError
 
 HOLD_MARGIN_S = 60
 
@@ -60,16 +59,6 @@ async def ask_limits(
     """
     tokens = 0 if bounds is None else bounds.total_tokens
     checks = checks_for(principal, tokens, rpm=defaults.rpm, tpm=defaults.tpm)
-    token_limit = checks[-1].limit
-    if tokens > token_limit:
-        verdict = await limiter.take(checks[:-1], None)
-        call.limit_headers = verdict.headers()
-        verdict.raise_if_refused()
-        raise RateLimitError(
-            f"This request may use {tokens} tokens and the limit of this key is {token_limit} tokens "
-            "per minute. Send a shorter prompt or a smaller max_tokens.",
-            headers={"retry-after": "60", "x-should-retry": "false"},
-        )
     slots = None if bounds is None else slots_for(principal, call.request_id, defaults.most_call_s)
     verdict = await limiter.take(checks, slots)
     call.limit_headers = verdict.headers()

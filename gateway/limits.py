@@ -92,6 +92,12 @@ class Verdict:
         """
         if self.refused is None:
             return
+        if any(check.cost > check.limit for check in self.checks):
+            raise RateLimitError(
+                f"This request is larger than a limit of its key: {self.refused}. Send a shorter "
+                "prompt or a smaller max_tokens.",
+                headers={"x-should-retry": "false"},
+            )
         wait_s = min(MAX_RETRY_S, max(1, ceil(self.retry_ms / 1000)))
         raise RateLimitError(
             f"Rate limit reached for {self.refused}. Please try again in {wait_s}s.",
@@ -200,7 +206,7 @@ class RateLimiter:
             at = max(now, self._local.get(check.key, 0.0))
             wait = at + interval * min(check.cost, share) - check.period_ms - now
             if wait > 0:
-                return Verdict(_say(check), ceil(wait), (), ())
+                return Verdict(_say(check), ceil(wait), checks, [(0, ceil(wait))] * len(checks))
             arrivals[check.key] = at + interval * check.cost
             states.append((int((check.period_ms - (at - now)) / interval), ceil(at - now)))
         self._local.update(arrivals)

@@ -9,7 +9,7 @@ import pytest
 from billing.models import Hold, UsageEvent
 from tests.books import assert_proven
 from tests.calls import RawStream, chat_body, frames, post, text_of, transcript, wait_for
-from tests.gateway.conftest import Stage
+from tests.stage import Stage
 
 
 def usage_of(stage: Stage) -> UsageEvent:

@@ -1,0 +1,141 @@
+"""Processes that die, stop, or compete: nothing is lost, nothing is charged twice."""
+
+import threading
+
+from django.db.models import Sum
+
+from billing.models import Hold, UsageEvent
+from tests.books import assert_proven
+from tests.calls import RawStream, chat_body, frames, post, wait_for
+from tests.factories import make_tenant
+from tests.faults.conftest import Battlefield
+
+STREAMS = 20
+
+
+def no_open_holds() -> bool:
+    return not Hold.objects.filter(state="held").exists()
+
+
+def test_kill_9_under_20_streams_charges_checkpoints_and_frees_every_hold_within_5_s(
+    field: Battlefield,
+) -> None:
+    doomed, survivor = field.start_api(), field.start_api()
+    streams = [
+        RawStream(
+            doomed.port,
+            field.acme.key_text,
+            chat_body(stream=True, mock={"chunks": 2000, "delay_ms": 5}),
+        )
+        for _ in range(STREAMS)
+    ]
+    for stream in streams:
+        stream.read_words(100)
+
+    doomed.kill()
+    wait_for(no_open_holds, seconds=5, what="the freeing of every hold")
+
+    relayed = {}
+    for stream in streams:
+        stream.socket.settimeout(2)
+        try:
+            stream.read_until(lambda _: False)
+        except OSError:
+            pass
+        head, _, body = stream.received.partition(b"\r\n\r\n")
+        request_id = head.lower().split(b"x-request-id: ")[1].split(b"\r\n")[0].decode()
+        relayed[request_id.replace("REQ", "req")] = body.count(b'"content":"word ')
+    rows = {row.request_id.lower(): row for row in UsageEvent.objects.all()}
+    assert len(rows) == STREAMS
+    for request_id, words in relayed.items():
+        row = rows[request_id]
+        assert (row.outcome, row.evidence) == ("interrupted", "counted")
+        # two tokens a word; a checkpoint comes every 250 ms, here some 50 words and their delay
+        assert 0 < row.output <= 2 * words
+        assert 2 * words - row.output <= 2 * 128
+    assert post(survivor.url, field.acme.key_text, chat_body("hacxgpt")).status_code == 200
+    assert_proven(field.stores.database_url, field.journals)
+
+
+def test_sigterm_under_20_streams_lets_them_finish_and_settles_all(field: Battlefield) -> None:
+    api = field.start_api()
+    streams = [
+        RawStream(
+            api.port,
+            field.acme.key_text,
+            chat_body(stream=True, mock={"chunks": 100, "delay_ms": 10}),
+        )
+        for _ in range(STREAMS)
+    ]
+    for stream in streams:
+        stream.read_words(10)
+
+    stopping = threading.Thread(target=api.stop)
+    stopping.start()
+    endings = [stream.read_until(lambda data: b"[DONE]" in data) for stream in streams]
+    stopping.join()
+
+    assert all(b"data: [DONE]" in ending for ending in endings)
+    rows = UsageEvent.objects.all()
+    assert [(row.outcome, row.output) for row in rows] == [("completed", 100)] * STREAMS
+    assert no_open_holds()
+    assert list(field.journals.glob("*.journal")) == []
+    assert_proven(field.stores.database_url, field.journals)
+
+
+def test_of_500_concurrent_calls_over_two_processes_exactly_as_many_pass_as_the_balance_covers(
+    field: Battlefield,
+) -> None:
+    apis = [field.start_api(), field.start_api()]
+    body = chat_body("mock", stream=True, max_tokens=10)
+    probe = make_tenant("Probe")
+    assert post(apis[0].url, probe.key_text, body).status_code == 200
+    hold_nanos = wait_for(Hold.objects.filter(org_id=probe.org.pk).first).amount_nanos
+    covered = 37
+    balance_nanos = hold_nanos * covered + hold_nanos - 1
+    poor = make_tenant("Poor", credit_usd=f"0.{balance_nanos:09d}")
+
+    # no call ends before all 500 have been decided
+    held_open = {**body, "mock": {"chunks": 10, "delay_ms": 4000}}
+    calls = [RawStream(apis[n % 2].port, poor.key_text, held_open) for n in range(500)]
+    heads = [call.read_until(lambda data: b"\r\n\r\n" in data) for call in calls]
+
+    statuses = [int(head.split(b" ", 2)[1]) for head in heads]
+    assert (statuses.count(200), statuses.count(402)) == (covered, 500 - covered)
+    assert poor.account.held_nanos == hold_nanos * covered
+    for call in calls:
+        call.leave()
+    wait_for(no_open_holds)
+    spent = UsageEvent.objects.filter(org_id=poor.org.pk).aggregate(s=Sum("amount_nanos"))["s"] or 0
+    assert poor.account.deferred_nanos == balance_nanos - spent >= 0
+    assert_proven(field.stores.database_url, field.journals)
+
+
+def test_every_alias_works_under_daphne_too(field: Battlefield) -> None:
+    api = field.start_api(server="daphne")
+
+    for path in ("/v1", "/api/v1", "/api"):
+        answer = post(
+            api.url,
+            field.acme.key_text,
+            chat_body("hacxgpt", stream=True),
+            path=path + "/chat/completions",
+            **{"Daphne-Root-Path": "/v1"},
+        )
+        assert frames(answer.text)[-1] == "[DONE]"
+    wait_for(lambda: UsageEvent.objects.count() == 3)
+    assert_proven(field.stores.database_url, field.journals)
+
+
+def test_a_caller_who_leaves_daphne_stops_the_upstream_and_is_settled(field: Battlefield) -> None:
+    api = field.start_api(server="daphne")
+    stream = RawStream(
+        api.port, field.acme.key_text, chat_body(stream=True, mock={"chunks": 500, "delay_ms": 15})
+    )
+    stream.read_words(5)
+
+    stream.leave()
+
+    wait_for(no_open_holds, seconds=2)
+    assert UsageEvent.objects.get().outcome == "disconnected"
+    assert_proven(field.stores.database_url, field.journals)

@@ -1,0 +1,63 @@
+"""A live api process for the tests of one file, with the built-in models and a scripted upstream.
+
+Each test gets an organization of its own (``stage.acme``), so that they do not see each other's money.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.demo import seed_catalog
+from kernel.ids import random_base62
+from tests.conftest import Stores, empty_redis, fresh_database
+from tests.factories import Tenant, make_tenant, offer_upstream
+from tests.servers import Server, running_api, running_upstream
+
+
+@dataclass(frozen=True)
+class House:
+    """Servers and stores. ``journals`` is the api process's journal folder."""
+
+    stores: Stores
+    api: Server
+    upstream: Server
+    folder: Path
+
+    @property
+    def journals(self) -> Path:
+        return self.folder / "journal"
+
+
+@dataclass(frozen=True)
+class Stage(House):
+    """The house and this test's tenant."""
+
+    acme: Tenant
+
+
+@pytest.fixture(scope="module")
+def house(django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """One api process on uvicorn before a fresh database, for the tests of a file."""
+    folder = tmp_path_factory.mktemp("house")
+    with ExitStack() as stack:
+        stores = Stores(stack.enter_context(fresh_database(django_db_blocker)), empty_redis())
+        upstream = stack.enter_context(running_upstream(folder))
+        seed_catalog(test_models=True)
+        offer_upstream(upstream.url)
+        api = stack.enter_context(
+            running_api(
+                stores.database_url, stores.redis_url, folder, SIMULATOR_TEST_MODELS="1"
+            )
+        )
+        yield House(stores, api, upstream, folder)
+
+
+@pytest.fixture
+def stage(house: House) -> Stage:
+    """A new tenant in the file's house."""
+    acme = make_tenant(f"Acme {random_base62(6)}")
+    return Stage(house.stores, house.api, house.upstream, house.folder, acme)
