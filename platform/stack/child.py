@@ -27,7 +27,7 @@ from typing import BinaryIO
 from .errors import StackError
 
 LOG_ROTATES_AT_BYTES = 10 * 1024 * 1024
-POLL_S = 0.03
+POLL_S = 0.05
 KILL_TIMEOUT_S = 10.0
 FREEZE_TIMEOUT_S = 5.0
 LAST_LINES = 8

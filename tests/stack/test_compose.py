@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from stack import roles
-from stack.child import Child, Command
+from stack.child import Child, Command, run_once
 from tests.stack.machine import ROOT, free_port
 
 compose: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -73,6 +73,7 @@ def test_the_command_of_a_server_serves_and_its_health_check_agrees(
     program = [sys.executable, *check[2:-1], re.sub(r":80\d0/", f":{port}/", check[-1])]
     assert subprocess.run(program, capture_output=True, check=False, timeout=20).returncode != 0
 
+    run_once(here("demo", stores, tmp_path), timeout_s=60)
     child = Child(command, is_ready=lambda _: answers(port, path))
     try:
         child.start(30)
@@ -96,15 +97,13 @@ def test_the_command_of_a_celery_role_starts_it(
         child.stop()
 
 
-def test_the_migrate_command_migrates_and_ends(stores: Any, tmp_path: Path) -> None:
-    command = here("migrate", stores, tmp_path)
-
-    ended = subprocess.run(
-        command.argv, env=dict(command.env), cwd=ROOT, capture_output=True, text=True, check=False
-    )
-
-    assert ended.returncode == 0, ended.stderr
-    assert "No migrations to apply." in ended.stdout
+@pytest.mark.parametrize(
+    ("service", "said"), [("migrate", "No migrations to apply."), ("demo", "hk-proj-")]
+)
+def test_the_command_of_a_preparation_says_what_it_did_and_ends(
+    service: str, said: str, stores: Any, tmp_path: Path
+) -> None:
+    assert said in run_once(here(service, stores, tmp_path), timeout_s=60)
 
 
 class NoListener:
@@ -132,11 +131,11 @@ def test_a_role_differs_from_the_stack_only_in_its_door(service: str, tmp_path: 
 
 def test_every_role_has_its_container_and_every_image_its_health_check() -> None:
     assert services.keys() == {
-        *("migrate", "api", "web", "worker", "beat"),
+        *("migrate", "demo", "api", "web", "worker", "beat"),
         *("postgres", "redis", "proxy"),
     }
     assert {name for name, service in services.items() if "healthcheck" not in service} == {
-        "migrate",  # ends
+        *("migrate", "demo"),  # end
         "beat",  # answers nobody
     }
     assert services["api"]["stop_grace_period"] == "130s"
