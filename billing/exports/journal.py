@@ -74,7 +74,7 @@ def _write_beancount(
 ) -> int:
     start, end = month.start("UTC").date(), month.end("UTC").date()
     file.write('option "title" "Tollgate ledger"\noption "operating_currency" "USD"\n')
-    file.write('option "inferred_tolerance_multiplier" "0"\n\n')
+    file.write('option "tolerance_multiplier" "0"\n\n')
     for owner, code, kind, _, _ in balances:
         file.write(f"{start - timedelta(days=1)} open {_account(owner, code, kind)} USD\n")
     brought = [row for row in balances if row[3]]

@@ -1,0 +1,242 @@
+"""The read queries of the pages: balance, spend, keys, calls. Nothing here writes.
+
+Days and months are half-open intervals of the organization's own zone, as on its invoices. Spend is
+one query for every place that shows it: the month, the chart and the keys add up to each other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from django.db.models import Count, Max, Q, Sum
+from django.db.models.functions import TruncDate
+
+from accounts.models import ApiKey, Organization
+from billing.models import (
+    BillingAccount,
+    Budget,
+    BudgetWindow,
+    Hold,
+    PriceVersion,
+    UsageEvent,
+)
+from billing.usage import BUCKETS, Usage
+from kernel import clock
+
+CHART_DAYS = 30
+CALLS_SHOWN = 20
+RUNNING_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What may still be spent, and what running calls have set aside out of the rest."""
+
+    available_nanos: int
+    reserved_nanos: int
+    credit_limit_nanos: int
+    owed_nanos: int
+    running_calls: int
+
+    @property
+    def funds_nanos(self) -> int:
+        return max(self.available_nanos, 0) + self.reserved_nanos
+
+
+@dataclass(frozen=True, slots=True)
+class DaySpend:
+    day: date
+    amount_nanos: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeySpend:
+    """A key in the current month; ``last_used_at`` looks back over the whole window read."""
+
+    month_nanos: int = 0
+    month_calls: int = 0
+    last_used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """``days`` are the last thirty, today last; ``since`` is how far back the query looked."""
+
+    days: Sequence[DaySpend]
+    by_key: Mapping[int, KeySpend]
+    month_start: datetime
+    since: datetime
+
+    @property
+    def month_nanos(self) -> int:
+        return sum(key.month_nanos for key in self.by_key.values())
+
+    @property
+    def month_calls(self) -> int:
+        return sum(key.month_calls for key in self.by_key.values())
+
+    @property
+    def chart_nanos(self) -> int:
+        return sum(day.amount_nanos for day in self.days)
+
+    @property
+    def today(self) -> DaySpend:
+        return self.days[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyBudget:
+    """A key's own budget and what its current window has used; held money counts as used."""
+
+    limit_nanos: int
+    used_nanos: int
+    period: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """One call: settled with its cost, or still running with what it holds."""
+
+    request_id: str
+    at: datetime
+    model: str
+    key: ApiKey | None
+    tokens_in: int
+    tokens_out: int
+    amount_nanos: int
+    outcome: str
+    duration_ms: int | None
+
+    @property
+    def is_running(self) -> bool:
+        return self.outcome == "running"
+
+
+def read_balance(org: Organization) -> Balance:
+    account = BillingAccount.objects.get(org=org)
+    owed = account.unbilled_nanos + account.receivable_nanos
+    return Balance(
+        available_nanos=account.deferred_nanos
+        + account.credit_limit_nanos
+        - owed
+        - account.held_nanos,
+        reserved_nanos=account.held_nanos,
+        credit_limit_nanos=account.credit_limit_nanos,
+        owed_nanos=owed,
+        running_calls=Hold.objects.filter(org_id=org.pk, state=Hold.State.HELD).count(),
+    )
+
+
+def read_spend(org: Organization) -> Spend:
+    """Sum usage by day and key over the current month and the last thirty days, in one query."""
+    zone = ZoneInfo(org.timezone)
+    today = clock.now().astimezone(zone).date()
+    first_day = today - timedelta(days=CHART_DAYS - 1)
+    month_day = today.replace(day=1)
+    since = _midnight(min(first_day, month_day), zone)
+    groups = list(
+        UsageEvent.objects.filter(org_id=org.pk, occurred_at__gte=since)
+        .annotate(day=TruncDate("occurred_at", tzinfo=zone))
+        .values("day", "key_id")
+        .annotate(total=Sum("amount_nanos"), calls=Count("request_id"), last=Max("occurred_at"))
+    )
+    days = {first_day + timedelta(days=past): [0, 0] for past in range(CHART_DAYS)}
+    keys: dict[int, KeySpend] = {}
+    for group in groups:
+        total, calls = int(group["total"]), int(group["calls"])
+        if group["day"] in days:
+            days[group["day"]][0] += total
+            days[group["day"]][1] += calls
+        key = keys.get(group["key_id"], KeySpend())
+        in_month = group["day"] >= month_day
+        keys[group["key_id"]] = KeySpend(
+            key.month_nanos + (total if in_month else 0),
+            key.month_calls + (calls if in_month else 0),
+            max(group["last"], key.last_used_at or group["last"]),
+        )
+    return Spend(
+        [DaySpend(day, amount, calls) for day, (amount, calls) in days.items()],
+        keys,
+        _midnight(month_day, zone),
+        since,
+    )
+
+
+def read_key_budgets(org: Organization) -> dict[int, KeyBudget]:
+    """Return keys' active budgets; of several, the one with the least left."""
+    now = clock.now()
+    budgets = Budget.objects.filter(org=org, active=True, key__isnull=False)
+    windows = BudgetWindow.objects.filter(budget__in=budgets, window_start__lte=now).filter(
+        Q(window_end__gt=now) | Q(window_end=None)
+    )
+    used = {window.budget_id: window.settled_nanos + window.held_nanos for window in windows}
+    tightest: dict[int, KeyBudget] = {}
+    for budget in budgets:
+        assert budget.key_id is not None
+        mine = KeyBudget(budget.limit_nanos, used.get(budget.pk, 0), budget.period)
+        other = tightest.get(budget.key_id)
+        if other is None or _left(mine) < _left(other):
+            tightest[budget.key_id] = mine
+    return tightest
+
+
+def read_calls(org: Organization) -> list[CallRow]:
+    """Return running calls, newest first and at most five, then the last twenty settled ones."""
+    running = list(
+        Hold.objects.filter(org_id=org.pk, state=Hold.State.HELD).order_by("-created_at")[
+            :RUNNING_SHOWN
+        ]
+    )
+    settled = list(UsageEvent.objects.filter(org_id=org.pk).order_by("-occurred_at")[:CALLS_SHOWN])
+    keys = ApiKey.objects.in_bulk({row.key_id for row in [*running, *settled]})
+    return [
+        *(_running_call(hold, keys.get(hold.key_id)) for hold in running),
+        *(_settled_call(event, keys.get(event.key_id)) for event in settled),
+    ]
+
+
+def read_models(org: Organization) -> list[str]:
+    """Return the models that have a price for this organization: without one none can be called."""
+    prices = PriceVersion.objects.filter(
+        Q(org=None) | Q(org=org), effective_from__lte=clock.now()
+    ).order_by("model")
+    return list(prices.values_list("model", flat=True).distinct())
+
+
+def _running_call(hold: Hold, key: ApiKey | None) -> CallRow:
+    return CallRow(
+        hold.request_id,
+        hold.created_at,
+        hold.model,
+        key,
+        tokens_in=0,
+        tokens_out=0,
+        amount_nanos=hold.amount_nanos,
+        outcome="running",
+        duration_ms=None,
+    )
+
+
+def _settled_call(event: UsageEvent, key: ApiKey | None) -> CallRow:
+    used = Usage(**{bucket: getattr(event, bucket) for bucket in BUCKETS})
+    return CallRow(
+        event.request_id,
+        event.occurred_at,
+        event.model,
+        key,
+        tokens_in=used.prompt_tokens,
+        tokens_out=used.completion_tokens,
+        amount_nanos=event.amount_nanos,
+        outcome=event.outcome,
+        duration_ms=event.duration_ms,
+    )
+
+
+def _left(budget: KeyBudget) -> int:
+    return budget.limit_nanos - budget.used_nanos
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=zone)
