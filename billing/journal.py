@@ -24,6 +24,7 @@ import orjson
 
 from billing.holds import Act, Closing, Outcome
 from billing.usage import Evidence, Usage
+from kernel.encoding import dump_json
 from kernel.errors import UnavailableError
 from kernel.log import logger
 
@@ -111,7 +112,7 @@ class Journal:
         return len(self._where)
 
     def _append(self, record: dict[str, Any]) -> bool:
-        body = orjson.dumps(record)
+        body = dump_json(record)
         line = b"%08x %b\n" % (zlib.crc32(body), body)
         try:
             written = os.write(self._current.descriptor, line)

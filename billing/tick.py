@@ -9,6 +9,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from billing.holds import Act, Closing, Extension, HoldRequest, Refusal
+from kernel.encoding import dump_json
 from kernel.log import logger
 
 STATEMENT: LiteralString = "select tick(%s::jsonb, %s::jsonb, %s::jsonb, %s)::text"
@@ -40,9 +41,9 @@ def arguments(
 ) -> tuple[str, str, str, str]:
     """Return the statement's parameters."""
     return (
-        orjson.dumps([closing.as_row() for closing in closings]).decode(),
-        orjson.dumps([extension.as_row() for extension in extensions]).decode(),
-        orjson.dumps([hold.as_row() for hold in holds]).decode(),
+        dump_json([closing.as_row() for closing in closings]).decode(),
+        dump_json([extension.as_row() for extension in extensions]).decode(),
+        dump_json([hold.as_row() for hold in holds]).decode(),
         owner,
     )
 
@@ -84,4 +85,4 @@ def close_calls(connection: Connection[TupleRow], closings: Sequence[Closing], o
 
 
 def quarantine_row(closing: Closing, reason: str) -> tuple[str, str, str]:
-    return closing.request_id, reason[:400], orjson.dumps(closing.as_row()).decode()
+    return closing.request_id, reason[:400], dump_json(closing.as_row()).decode()

@@ -201,7 +201,7 @@ class Writer:
             row = await cursor.fetchone()
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             await self._give_back(connection, batch, error)
-        except psycopg.Error as error:
+        except Exception as error:  # noqa: BLE001 # a record nobody foresaw must not end the writer
             await self._bisect(connection, batch, error)
         else:
             assert row is not None
@@ -246,13 +246,13 @@ class Writer:
                 room.set_result(False)
 
     async def _bisect(
-        self, connection: AsyncConnection[TupleRow], batch: _Batch, error: psycopg.Error
+        self, connection: AsyncConnection[TupleRow], batch: _Batch, error: Exception
     ) -> None:
         if len(batch) > 1:
             for half in _halves(batch):
                 await self._commit(connection, half)
             return
-        log.error("record_refused", error=type(error).__name__, sqlstate=error.sqlstate)
+        log.error("record_refused", error=type(error).__name__)
         for closing in batch.closings:
             if await self._quarantine(connection, closing, str(error)):
                 self._journal.mark_done([closing.request_id])

@@ -1,0 +1,271 @@
+"""The writer and the journal: group commit, unknown outcomes, poison, torn records, adoption."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from billing.adoption import adopt_orphans
+from billing.database import connect_sync
+from billing.holds import Act, Closing, HoldRequest, Outcome
+from billing.journal import Journal, closings_owed, read_records
+from billing.models import Hold, Quarantine, UsageEvent
+from billing.tick import close_calls
+from billing.usage import Usage
+from billing.writer import Writer
+from kernel.errors import UnavailableError
+from kernel.ids import new_request_id
+from tests.books import assert_proven, run_tick, settlement
+from tests.factories import hold_request, make_price, make_tenant
+
+
+@asynccontextmanager
+async def running_writer(database: str, folder: Path) -> AsyncIterator[tuple[Writer, Journal]]:
+    journal = Journal(folder, "here")
+    writer = Writer(database, journal)
+    await writer.start()
+    try:
+        yield writer, journal
+    finally:
+        await writer.stop(timeout_s=5)
+        journal.close()
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(work)
+
+
+def test_a_hundred_holds_and_their_settlements_go_through_a_few_commits(
+    database: str, tmp_path: Path
+) -> None:
+    acme = make_tenant()
+    version, price = make_price()
+    requests = [hold_request(acme, version, 5_000) for _ in range(100)]
+
+    async def work() -> None:
+        async with running_writer(database, tmp_path) as (writer, journal):
+            answers = [writer.hold(request) for request in requests]
+            for request in requests:
+                journal.open_call(request.request_id)
+            assert await asyncio.gather(*answers) == [None] * 100
+            for request in requests:
+                closing = settlement(request.request_id, price, input_tokens=1, output_tokens=1)
+                journal.close_call(closing)
+                writer.close(closing)
+
+    run(work())
+
+    assert UsageEvent.objects.count() == 100
+    assert UsageEvent.objects.values("ledger_txn_id").distinct().count() < 20
+    assert list(tmp_path.glob("*.journal")) == []
+    assert_proven(database, tmp_path)
+
+
+def test_a_hold_granted_to_a_caller_who_has_left_is_released(database: str, tmp_path: Path) -> None:
+    acme = make_tenant()
+    version, _ = make_price()
+
+    async def work() -> None:
+        async with running_writer(database, tmp_path) as (writer, _):
+            answer = writer.hold(hold_request(acme, version, 5_000))
+            await asyncio.sleep(0)
+            while not writer._idle.is_set() and writer._holds:
+                await asyncio.sleep(0)
+            answer.cancel()
+            await asyncio.sleep(0.2)
+
+    run(work())
+
+    assert not Hold.objects.filter(state="held").exists()
+    assert acme.account.held_nanos == 0
+
+
+def test_one_poisoned_settlement_is_quarantined_and_its_neighbours_go_on(
+    database: str, tmp_path: Path
+) -> None:
+    acme = make_tenant()
+    version, price = make_price()
+    requests = [hold_request(acme, version, 5_000) for _ in range(9)]
+    run_tick(database, holds=requests)
+    poison = Closing(
+        requests[4].request_id, Act.SETTLE, usage=Usage(input=10**30), charge_nanos=1, provider="x"
+    )
+
+    async def work() -> None:
+        async with running_writer(database, tmp_path) as (writer, _):
+            for place, request in enumerate(requests):
+                good = settlement(request.request_id, price, input_tokens=1, output_tokens=1)
+                writer.close(poison if place == 4 else good)
+
+    run(work())
+
+    assert UsageEvent.objects.count() == 8
+    assert [row.request_id for row in Quarantine.objects.all()] == [poison.request_id]
+
+
+def test_a_settlement_without_a_hold_goes_to_quarantine(database: str, tmp_path: Path) -> None:
+    make_tenant()
+    _, price = make_price()
+    stray = settlement(new_request_id(), price, input_tokens=1, output_tokens=1)
+
+    async def work() -> None:
+        async with running_writer(database, tmp_path) as (writer, _):
+            writer.close(stray)
+
+    run(work())
+
+    assert Quarantine.objects.get().reason == "no open hold to settle: missing"
+    assert UsageEvent.objects.count() == 0
+
+
+def test_without_a_database_holds_are_refused_within_the_second(tmp_path: Path) -> None:
+    refused = []
+
+    async def work() -> None:
+        journal = Journal(tmp_path, "here")
+        writer = Writer("postgresql://nobody@/nothing?host=/nonexistent", journal)
+        await writer.start()
+        request = hold_request_without_rows()
+        refused.append(await asyncio.wait_for(writer.hold(request), 1))
+        await writer.stop(timeout_s=0.1)
+        journal.close()
+
+    run(work())
+
+    assert [refusal.why for refusal in refused] == ["unavailable"]
+
+
+def hold_request_without_rows() -> HoldRequest:
+    return HoldRequest(new_request_id(), 1, 1, 1, "m", 1, 5, 60)
+
+
+def abandon(journal: Journal) -> bytes:
+    """Leave a journal as ``kill -9`` does: unlocked, on disk."""
+    os.close(journal._current.descriptor)
+    return journal._current.path.read_bytes()
+
+
+def test_a_dead_process_is_settled_at_its_last_word(database: str, tmp_path: Path) -> None:
+    acme = make_tenant()
+    version, price = make_price()
+    opened, running, ended, done = (hold_request(acme, version, 90_000) for _ in range(4))
+    run_tick(database, holds=[opened, running, ended, done])
+    journal = Journal(tmp_path, "dead")
+    for request in (opened, running, ended, done):
+        journal.open_call(request.request_id)
+    for words in (5, 9):
+        journal.checkpoint(
+            settlement(running.request_id, price, input_tokens=3, output_tokens=words)
+        )
+    journal.close_call(settlement(ended.request_id, price, input_tokens=3, output_tokens=20))
+    finished = settlement(done.request_id, price, input_tokens=3, output_tokens=30)
+    journal.close_call(finished)
+    run_tick(database, closings=[finished])
+    journal.mark_done([done.request_id])
+    abandon(journal)
+
+    with connect_sync(database, "test", statement_timeout_ms=5_000) as connection:
+        adopted = adopt_orphans(tmp_path, lambda calls: close_calls(connection, calls, "x"))
+
+    rows = {row.request_id: (row.outcome, row.output) for row in UsageEvent.objects.all()}
+    assert adopted == 3
+    assert rows == {
+        running.request_id: ("interrupted", 9),
+        ended.request_id: ("completed", 20),
+        done.request_id: ("completed", 30),
+    }
+    assert Hold.objects.get(request_id=opened.request_id).state == "released"
+    assert list(tmp_path.glob("*.journal")) == []
+    assert_proven(database, tmp_path)
+
+
+def test_a_living_processes_journal_is_left_alone(database: str, tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "alive")
+    journal.open_call("req_x")
+
+    adopted = adopt_orphans(tmp_path, lambda _: pytest.fail("must not be adopted"))
+
+    assert adopted == 0
+    journal.mark_done(["req_x"])
+    journal.close()
+
+
+def test_a_journal_torn_at_any_byte_never_yields_a_wrong_record(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "torn")
+    journal.open_call("req_1")
+    journal.close_call(Closing("req_1", Act.RELEASE))
+    content = abandon(journal)
+    whole = list(read_records(content))
+
+    for cut in range(len(content)):
+        records = list(read_records(content[:cut]))
+        assert records == whole[: len(records)]
+    assert closings_owed(whole) == [Closing("req_1", Act.RELEASE)]
+
+
+def test_a_flipped_bit_makes_its_record_disappear(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "bent")
+    journal.open_call("req_1")
+    content = bytearray(abandon(journal))
+
+    for place in range(len(content) - 1):
+        bent = bytes(content[:place]) + bytes([content[place] ^ 1]) + bytes(content[place + 1 :])
+        assert list(read_records(bent)) in ([], list(read_records(bytes(content))))
+
+
+def test_a_full_disk_refuses_new_calls_and_loses_no_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path, "full")
+    journal.open_call("req_1")
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("billing.journal.os.write", full)
+        with pytest.raises(UnavailableError):
+            journal.open_call("req_2")
+        journal.close_call(Closing("req_1", Act.RELEASE))  # the writer has it in memory
+
+    assert journal.owed == 1
+    journal.mark_done(["req_1"])
+    journal.close()
+
+
+def test_a_segment_is_deleted_when_nothing_opened_in_it_is_owed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("billing.journal.SEGMENT_BYTES", 200)
+    journal = Journal(tmp_path, "long")
+    ids = [f"req_{number}" for number in range(50)]
+
+    for request_id in ids:
+        journal.open_call(request_id)
+    grown = len(list(tmp_path.glob("*.journal")))
+    journal.mark_done(ids)
+
+    assert grown > 5
+    assert len(list(tmp_path.glob("*.journal"))) <= 2
+    journal.close()
+    assert list(tmp_path.glob("*.journal")) == []
+
+
+def test_a_call_in_two_segments_is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("billing.journal.SEGMENT_BYTES", 10)
+    journal = Journal(tmp_path, "two")
+    journal.open_call("req_1")
+    journal.close_call(
+        Closing("req_1", Act.SETTLE, usage=Usage(input=1), charge_nanos=5, outcome=Outcome.COMPLETED)
+    )
+    for segment in [*journal._older, journal._current]:
+        os.close(segment.descriptor)
+    seen: list[Closing] = []
+
+    adopt_orphans(tmp_path, seen.extend)
+
+    assert [(closing.act, closing.charge_nanos) for closing in seen] == [(Act.SETTLE, 5)]
