@@ -20,11 +20,18 @@ from gateway.dialects.openai.fields import missing, refusal
 from gateway.dialects.openai.messages import parse_messages
 from gateway.dialects.openai.parameters import check_parameters
 from gateway.dialects.openai.tools import parse_format, parse_tools
-from gateway.tokenizer import count_prompt, prompt_lower_bound, prompt_upper_bound
+from gateway.tokenizer import (
+    MESSAGE_TOKENS,
+    count_prompt,
+    prompt_lower_bound,
+    prompt_upper_bound,
+)
 from kernel.errors import BadRequestError
 
 # orjson reads deeper than it writes: what we take, we must be able to hand on.
 _DEPTH_THAT_CAN_BE_WRITTEN = 250
+# Work grows with objects and arrays, not with bytes: so many take about half a second to check.
+MOST_CONTAINERS = 200_000
 
 
 def read_body(body: bytes) -> Envelope:
@@ -37,13 +44,19 @@ def read_body(body: bytes) -> Envelope:
         BadRequestError: no JSON object, no model, no messages.
 
     """
+    containers = body.count(b"{") + body.count(b"[")
+    if containers > MOST_CONTAINERS:
+        raise refusal(
+            None, f"The body of your request has over {MOST_CONTAINERS} objects and arrays."
+        )
     try:
         wire = orjson.loads(body)
     except ValueError as error:
         raise refusal(None, "We could not parse the body of your request as JSON.") from error
     if type(wire) is not dict:
         raise refusal(None, "The body of your request must be a JSON object.", "invalid_type")
-    _check_depth(body, wire)
+    if containers > _DEPTH_THAT_CAN_BE_WRITTEN:
+        _check_depth(wire)
     model = wire.get("model")
     if model is None or model == "":
         raise refusal("model", "You must specify a model to call", "missing_required_parameter")
@@ -57,9 +70,7 @@ def read_body(body: bytes) -> Envelope:
     return Envelope(model, wire)
 
 
-def _check_depth(body: bytes, wire: dict[str, Any]) -> None:
-    if body.count(b"[") + body.count(b"{") <= _DEPTH_THAT_CAN_BE_WRITTEN:
-        return
+def _check_depth(wire: dict[str, Any]) -> None:
     try:
         orjson.dumps(wire)
     except TypeError as error:
@@ -85,6 +96,8 @@ def check_request(
         )
     if wire.get("top_logprobs") is not None:
         raise refusal("top_logprobs", "'top_logprobs' is only allowed with 'logprobs': true.")
+    if len(wire["messages"]) * MESSAGE_TOKENS >= context_tokens:
+        raise _too_long(f"more than {context_tokens}", context_tokens)
     output_limit = _output_limit(wire, max_output_tokens)
     tools = parse_tools(wire)
     request = ChatRequest(

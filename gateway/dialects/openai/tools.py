@@ -14,6 +14,7 @@ from gateway.dialects.openai.fields import missing, refusal, shown, unsupported,
 
 MOST_TOOLS = 128
 MOST_NAME_LENGTH = 64
+MOST_SCHEMA_LENGTH = 256 * 1024
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _OF_LENGTH = fields.limited_string(MOST_NAME_LENGTH)
 
@@ -61,13 +62,13 @@ def _parse_tool(wire: Any, path: str) -> Tool:
     description = fields.optional(function, "description", path, fields.string)
     fields.optional(function, "strict", path, fields.boolean)
     parameters = fields.optional(function, "parameters", path, fields.mapping) or {}
-    _check_schema(parameters, f"{path}.parameters")
+    definition = _dump({"name": name, "description": description or "", "parameters": parameters})
+    _check_schema(parameters, definition, f"{path}.parameters")
     if parameters.get("type", "object") != "object":
         raise refusal(
             f"{path}.parameters", "The parameters of a function must be a schema of type 'object'."
         )
-    definition = {"name": name, "description": description or "", "parameters": parameters}
-    return Tool(name, parameters, orjson.dumps(definition).decode())
+    return Tool(name, parameters, definition)
 
 
 def _function_of(wire: Mapping[str, Any], path: str) -> Mapping[str, Any]:
@@ -88,8 +89,13 @@ def _required_name(holder: Mapping[str, Any], path: str) -> str:
     return name
 
 
-def _check_schema(schema: Mapping[str, Any], param: str) -> None:
-    fault = find_fault(schema)
+def _dump(value: Mapping[str, Any]) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _check_schema(schema: Mapping[str, Any], definition: str, param: str) -> None:
+    is_large = len(definition) > MOST_SCHEMA_LENGTH
+    fault = "it is too large" if is_large else find_fault(schema)
     if fault is not None:
         raise refusal(param, f"Invalid schema for '{param}': {shown(fault)}.")
 
@@ -159,5 +165,6 @@ def parse_format(wire: Any) -> ResponseFormat:
     fields.optional(holder, "strict", path, fields.boolean)
     fields.optional(holder, "description", path, fields.string)
     schema = fields.optional(holder, "schema", path, fields.mapping) or {"type": "object"}
-    _check_schema(schema, f"{path}.schema")
-    return ResponseFormat(kind, schema, orjson.dumps(schema).decode())
+    definition = _dump(schema)
+    _check_schema(schema, definition, f"{path}.schema")
+    return ResponseFormat(kind, schema, definition)

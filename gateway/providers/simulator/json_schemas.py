@@ -1,9 +1,11 @@
 """Reading JSON Schemas: merging two into one, and what kind of value one speaks of. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 Schema = Mapping[str, Any]
+MOST_BRANCHES = 64
 
 
 class NoValueError(Exception):
@@ -27,18 +29,23 @@ def merged(one: Schema, other: Schema) -> Schema:
                 both[key] = {**mine, **theirs} | {
                     name: merged(as_object(mine[name]), as_object(theirs[name])) for name in shared
                 }
-            case "required":
-                both[key] = [*mine, *theirs]
             case "enum":
                 both[key] = [member for member in mine if member in theirs]
             case "minimum" | "exclusiveMinimum" | "minLength" | "minItems" | "minProperties":
                 both[key] = max(mine, theirs)
             case "maximum" | "exclusiveMaximum" | "maxLength" | "maxItems" | "maxProperties":
                 both[key] = min(mine, theirs)
-            case "anyOf" | "oneOf" | "allOf" if mine != theirs:
-                both[key] = mine
-                both["allOf"] = [*both.get("allOf", ()), {key: theirs}]
+            case "required" | "allOf":
+                both[key] = [*mine, *theirs]
+            case "anyOf" | "oneOf":
+                both[key] = _crossed(mine, theirs)
     return both
+
+
+def _crossed(mine: Sequence[Any], theirs: Sequence[Any]) -> list[Schema]:
+    """Return every branch of one with every branch of the other, up to a number."""
+    pairs = ((a, b) for a in mine for b in theirs if a is not False and b is not False)
+    return [merged(as_object(a), as_object(b)) for a, b in islice(pairs, MOST_BRANCHES)]
 
 
 def contained(schema: Schema) -> Any:

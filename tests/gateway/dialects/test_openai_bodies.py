@@ -149,6 +149,17 @@ def test_an_endless_prompt_is_refused_uncounted() -> None:
     assert "more than 10000 tokens" in caught.value.message
 
 
+def test_endless_messages_and_objects_are_refused_soon() -> None:
+    message = {"role": "user", "content": ""}
+    many = orjson.dumps({"model": "m", "messages": [message] * 2_500})
+
+    with pytest.raises(BadRequestError) as caught:
+        check_body(many, context_tokens=10_000)
+    assert caught.value.code == "context_length_exceeded"
+    with pytest.raises(BadRequestError, match="over 200000 objects and arrays"):
+        check_body(GOOD % (b',"x":[' + b"[]," * 200_000 + b"1]"))
+
+
 def test_the_context_leaves_the_answer_what_the_prompt_does_not_take() -> None:
     assert check_body(GOOD % b',"max_tokens":50', context_tokens=20).max_tokens == 12
     assert check_body(GOOD % b',"max_tokens":50', context_tokens=200).max_tokens == 50

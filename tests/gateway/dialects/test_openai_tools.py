@@ -110,6 +110,10 @@ def test_a_choice_narrows_the_tools_and_all_still_count() -> None:
         (schema(name="a b"), VALUE, "response_format.json_schema.name"),
         (schema(schema=[]), TYPE, "response_format.json_schema.schema"),
         (schema(schema={"type": "x"}), VALUE, "response_format.json_schema.schema"),
+        (schema(schema={"minLength": -1}), VALUE, "response_format.json_schema.schema"),
+        (schema(schema={"anyOf": 1}), VALUE, "response_format.json_schema.schema"),
+        (schema(schema={"properties": []}), VALUE, "response_format.json_schema.schema"),
+        (schema(schema={"items": [1]}), VALUE, "response_format.json_schema.schema"),
         (schema(strict=1), TYPE, "response_format.json_schema.strict"),
     ],
 )
@@ -124,6 +128,16 @@ def test_formats_are_read() -> None:
     read = ask(response_format=schema(schema={"type": "object"}, strict=True)).response_format
 
     assert (read.kind, read.definition) == (FormatKind.JSON_SCHEMA, '{"type":"object"}')
+
+
+def test_an_endless_schema_is_refused() -> None:
+    properties = {f"field_{place}": {"type": "string"} for place in range(10_000)}
+    wanted = schema(schema={"type": "object", "properties": properties})
+
+    assert refusal_of(response_format=wanted) == (
+        "invalid_value",
+        "response_format.json_schema.schema",
+    )
 
 
 def test_a_schema_nested_beyond_reason_is_refused() -> None:

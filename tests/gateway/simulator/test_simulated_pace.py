@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from gateway.catalog import Deployment
 from gateway.chat import (
     ChoiceFinished,
     StopReason,
@@ -13,8 +14,8 @@ from gateway.chat import (
     ToolCallStarted,
     UsageReported,
 )
-from gateway.providers.simulator import Speed, events, plan
-from kernel.errors import UpstreamError
+from gateway.providers.simulator import SimulatorProvider, Speed, events, plan
+from kernel.errors import BadRequestError, UpstreamError
 from tests.gateway.dialects.asking import WEATHER
 from tests.gateway.simulator.asking import ask, heard, said
 
@@ -97,6 +98,27 @@ async def test_the_faulty_model_breaks_off_after_some_output() -> None:
     whole = said("Tell me a story", model="hacxgpt-faulty")
     assert 0 < len("".join(texts)) < len(whole)
     assert whole.startswith("".join(texts))
+
+
+async def test_the_provider_plans_at_opening_and_then_says_it() -> None:
+    deployment = Deployment(1, "built-in", "simulator", "", None, 1, 1, 1, "hacxgpt")
+    request = ask("Tell me a story", n=9)
+
+    upstream = await SimulatorProvider().open(request, deployment, max_output_tokens=4096)
+    happened = [event async for batch in upstream.batches() for event in batch]
+    await upstream.aclose()
+
+    assert happened == await heard(request)
+
+
+async def test_a_schema_without_a_value_is_refused_at_opening() -> None:
+    deployment = Deployment(1, "built-in", "simulator", "", None, 1, 1, 1, "hacxgpt")
+    schema = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"$ref": "#/x"}}}
+
+    with pytest.raises(BadRequestError):
+        await SimulatorProvider().open(
+            ask(response_format=schema), deployment, max_output_tokens=4096
+        )
 
 
 def test_a_rate_of_zero_in_the_settings_is_no_limit() -> None:
