@@ -61,6 +61,9 @@ def up() -> int:
         except StackError as error:
             complain(str(error))
             return 1
+        except OSError as error:  # a full disk, a file of another user
+            complain(f"{error.filename or 'The system refused'}: {error.strerror}.")
+            return 1
     return 0
 
 
