@@ -8,7 +8,7 @@ from gateway.books import Books
 from gateway.call import Call
 from gateway.draft import Draft
 from gateway.estimate import Estimate
-from gateway.limits import Check, RateLimiter, Slots, checks_for, slots_for
+from gateway.limits import Check, Defaults, RateLimiter, Slots, checks_for, slots_for
 from gateway.metering import Meter
 from gateway.tokenizer import count_prompt
 
@@ -32,15 +32,6 @@ class Allowance:
         limiter.give(refunds, self.slots)
 
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """The platform's own limits where a key has none."""
-
-    rpm: int
-    tpm: int
-    most_call_s: int
-
-
 async def ask_limits(
     limiter: RateLimiter,
     principal: Principal,
@@ -58,7 +49,7 @@ async def ask_limits(
 
     """
     tokens = 0 if bounds is None else bounds.total_tokens
-    checks = checks_for(principal, tokens, rpm=defaults.rpm, tpm=defaults.tpm)
+    checks = checks_for(principal, tokens, defaults)
     slots = None if bounds is None else slots_for(principal, call.request_id, defaults.most_call_s)
     verdict = await limiter.take(checks, slots)
     call.limit_headers = verdict.headers()

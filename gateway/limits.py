@@ -105,6 +105,15 @@ class Verdict:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """The platform's own limits where a key has none."""
+
+    rpm: int
+    tpm: int
+    most_call_s: int
+
+
 class RateLimiter:
     """Asks Redis for many calls at a time; lives in one event loop."""
 
@@ -213,17 +222,14 @@ class RateLimiter:
         return Verdict(None, 0, checks, states)
 
 
-def checks_for(principal: Principal, tokens: int, *, rpm: int, tpm: int) -> list[Check]:
-    """Return a key's limits for a call that may use ``tokens``; none are charged for zero tokens.
-
-    ``rpm`` and ``tpm`` are the platform's defaults.
-    """
+def checks_for(principal: Principal, tokens: int, defaults: Defaults) -> list[Check]:
+    """Return a key's limits for a call that may use ``tokens``; none are charged for zero tokens."""
     name = principal.key_public_id
-    checks = [Check("requests per minute", f"rl:{name}:rpm", principal.rpm or rpm, 1, MINUTE_MS)]
+    checks = [Check("requests per minute", f"rl:{name}:rpm", principal.rpm or defaults.rpm, 1, MINUTE_MS)]
     if principal.rpd is not None:
         checks.append(Check("requests per day", f"rl:{name}:rpd", principal.rpd, 1, DAY_MS))
     checks.append(
-        Check("tokens per minute", f"rl:{name}:tpm", principal.tpm or tpm, tokens, MINUTE_MS)
+        Check("tokens per minute", f"rl:{name}:tpm", principal.tpm or defaults.tpm, tokens, MINUTE_MS)
     )
     return checks
 

@@ -27,12 +27,11 @@ from billing.holds import Closing
 from billing.journal import Journal
 from billing.tick import close_calls
 from billing.writer import Writer
-from gateway.admission import Defaults
 from gateway.auth import KeyRing
 from gateway.books import Books
 from gateway.call import Registry
 from gateway.catalog import Catalog, load_catalog
-from gateway.limits import RateLimiter
+from gateway.limits import Defaults, RateLimiter
 from gateway.metrics import Metrics
 from gateway.news import CATALOG_CHANNEL
 from gateway.providers.base import Provider

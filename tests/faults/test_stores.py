@@ -1,0 +1,151 @@
+"""Redis and PostgreSQL die, freeze, come back empty: money is right, callers hear of it in time."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from billing.models import Hold, UsageEvent
+from gateway.demo import seed_catalog
+from stack.services import Services
+from tests.books import assert_proven
+from tests.calls import RawStream, chat_body, post, wait_for
+from tests.factories import Tenant, make_tenant, offer_upstream
+from tests.servers import Server, running_api, running_upstream
+
+
+@dataclass(frozen=True)
+class Siege:
+    """Stores of one's own, an api process on them, a tenant, an upstream."""
+
+    services: Services
+    acme: Tenant
+    api: Server
+    upstream: Server
+    folder: Path
+
+    def call(self, **fields: Any) -> int:
+        return post(self.api.url, self.acme.key_text, chat_body("mock", **fields)).status_code
+
+    def prove(self) -> None:
+        assert_proven(self.services.database_url, self.folder / "journal")
+
+
+@pytest.fixture
+def siege(
+    own_stores: Callable[[], Services], django_db_blocker: Any, tmp_path: Path
+) -> Iterator[Siege]:
+    services = own_stores()
+    kept = dict(connection.settings_dict)
+    connection.close()
+    host = services.database_url.partition("host=")[2]
+    connection.settings_dict.update(NAME="tollgate", HOST=host)
+    with django_db_blocker.unblock(), ExitStack() as stack:
+        call_command("migrate", verbosity=0)
+        upstream = stack.enter_context(running_upstream(tmp_path))
+        seed_catalog(test_models=True)
+        offer_upstream(upstream.url)
+        acme = make_tenant()
+        api = stack.enter_context(
+            running_api(services.database_url, services.redis_url, tmp_path)
+        )
+        yield Siege(services, acme, api, upstream, tmp_path)
+    connection.close()
+    connection.settings_dict.update(kept)
+
+
+def settled(count: int) -> Callable[[], bool]:
+    """Whether ``count`` calls are in the books; a database that is away answers no."""
+
+    def check() -> bool:
+        try:
+            return UsageEvent.objects.count() == count
+        except psycopg.Error:
+            return False
+
+    return check
+
+
+def test_with_redis_killed_calls_go_on_and_money_is_right(siege: Siege) -> None:
+    assert siege.call() == 200
+
+    siege.services.redis.kill()
+    during = [siege.call() for _ in range(10)]
+    siege.services.restart_redis()
+    after = [siege.call() for _ in range(5)]
+
+    assert during + after == [200] * 15
+    wait_for(settled(16))
+    siege.prove()
+
+
+def test_with_redis_frozen_a_call_waits_no_longer_than_the_breaker_allows(siege: Siege) -> None:
+    assert siege.call() == 200
+
+    siege.services.redis.freeze()
+    began = time.monotonic()
+    statuses = [siege.call() for _ in range(10)]
+    took_s = time.monotonic() - began
+    siege.services.redis.thaw()
+
+    assert statuses == [200] * 10
+    # five waits of 50 ms until the breaker opens; the rest is the calls themselves
+    assert took_s < 3
+    wait_for(settled(11))
+    siege.prove()
+
+
+def test_with_postgres_killed_new_calls_are_503_open_streams_finish_and_all_is_settled(
+    siege: Siege,
+) -> None:
+    streams = [
+        RawStream(
+            siege.api.port,
+            siege.acme.key_text,
+            chat_body("mock", stream=True, mock={"chunks": 60, "delay_ms": 25}),
+        )
+        for _ in range(5)
+    ]
+    for stream in streams:
+        stream.read_words(3)
+
+    siege.services.postgres.kill()
+    connection.close()
+    began = time.monotonic()
+    answer = post(siege.api.url, siege.acme.key_text, chat_body("mock"))
+    refused_after_s = time.monotonic() - began
+    endings = [stream.read_until(lambda data: b"[DONE]" in data) for stream in streams]
+    siege.services.restart_postgres()
+
+    assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (503, True)
+    assert refused_after_s < 2
+    assert all(b"data: [DONE]" in ending for ending in endings)
+    wait_for(settled(5), seconds=10, what="the backlog's settlement")
+    wait_for(lambda: siege.call() == 200, seconds=5)
+    wait_for(lambda: not Hold.objects.filter(state="held").exists())
+    siege.prove()
+
+
+def test_with_postgres_frozen_calls_are_503_within_the_second_and_no_hold_is_left(
+    siege: Siege,
+) -> None:
+    assert siege.call() == 200
+
+    siege.services.postgres.freeze()
+    began = time.monotonic()
+    statuses = [siege.call() for _ in range(3)]
+    took_s = time.monotonic() - began
+    siege.services.postgres.thaw()
+
+    assert statuses == [503] * 3
+    assert took_s < 3 * 1.5
+    wait_for(lambda: not Hold.objects.filter(state="held").exists(), seconds=5)
+    wait_for(lambda: siege.call() == 200, seconds=5)
+    siege.prove()
