@@ -1,0 +1,172 @@
+"""``./tollgate bench``: what the gateway costs, beside the same upstream called directly.
+
+Starts real stores with fsync on, a mock upstream, and one api process with everything that a customer's
+call goes through: key, rate limits, hold, metering, journal, settlement. The api process has one core to
+itself; the load generator and the mock share the other, with PostgreSQL and Redis where the scheduler
+puts them. Ends with the proof of the books over every call that was made.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+import uvloop
+
+from stack.services import Services, start_services
+from tests.bench.load import LoadResult, drive, post_request
+from tests.servers import Server, running_api, running_upstream
+
+CALLERS = (1, 32, 256)
+CHUNKS = 64
+
+
+@dataclass(frozen=True)
+class Kind:
+    name: str
+    body: bytes
+
+
+PLAIN = Kind("plain", b'{"model":"mock","messages":[{"role":"user","content":"Hello there"}]}')
+STREAM = Kind(
+    "stream",
+    b'{"model":"mock","stream":true,"messages":[{"role":"user","content":"Hello there"}]}',
+)
+
+
+@dataclass(frozen=True)
+class Bench:
+    upstream: Server
+    api: Server
+    key: str
+    services: Services
+    folder: Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tollgate bench", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0, help="per measurement")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="tollgate-bench-"))
+    try:
+        with ExitStack() as stack:
+            bench = set_up(stack, folder)
+            report = uvloop.run(measure(bench, options.seconds, quiet=options.json))
+            report["proof"] = prove(bench)
+        if options.json:
+            sys.stdout.write(json.dumps(report, indent=2) + "\n")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def set_up(stack: ExitStack, folder: Path) -> Bench:
+    """Start stores, upstream and api, and make a rich tenant without narrow limits."""
+    services = start_services(folder)
+    stack.callback(services.stop)
+    os.environ.update(
+        DATABASE_URL=services.database_url,
+        REDIS_URL=services.redis_url,
+        DATA_DIR=str(folder),
+        SECRET_KEY=uuid4().hex,
+        KEY_PEPPERS="1:" + uuid4().hex + uuid4().hex,
+        DJANGO_SETTINGS_MODULE="config.settings",
+    )
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    from accounts.keys import KeySpec
+    from tests.factories import make_tenant, offer_upstream
+
+    call_command("migrate", verbosity=0)
+    upstream = stack.enter_context(running_upstream(folder))
+    offer_upstream(upstream.url)
+    tenant = make_tenant(credit_usd="1000000", spec=KeySpec(rpm=10**9, tpm=10**12))
+    api = stack.enter_context(running_api(services.database_url, services.redis_url, folder))
+    pin(api.pid, {0})
+    pin(upstream.pid, {1 % (os.cpu_count() or 1)})
+    pin(os.getpid(), {1 % (os.cpu_count() or 1)})
+    return Bench(upstream, api, tenant.key_text, services, folder)
+
+
+def pin(pid: int, cores: set[int]) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(pid, cores)
+
+
+async def measure(bench: Bench, seconds: float, *, quiet: bool) -> dict[str, object]:
+    """Run every kind with every number of callers, direct and through the gateway."""
+    say = (lambda _: None) if quiet else (lambda line: print(line, flush=True))  # noqa: T201 # a report
+    say(f"machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
+    say(f"{'':8}{'callers':>8}{'direct/s':>10}{'through/s':>11}{'added p50 ms':>14}{'p99 ms':>9}")
+    rows = []
+    await run(bench, PLAIN, callers=8, seconds=2, direct=False)  # warm up
+    for kind in (PLAIN, STREAM):
+        for callers in CALLERS:
+            direct = await run(bench, kind, callers=callers, seconds=seconds, direct=True)
+            through = await run(bench, kind, callers=callers, seconds=seconds, direct=False)
+            added = [through.percentile_ms(p) - direct.percentile_ms(p) for p in (50, 99)]
+            say(
+                f"{kind.name:8}{callers:>8}{direct.per_second:>10.0f}{through.per_second:>11.0f}"
+                f"{added[0]:>14.2f}{added[1]:>9.2f}"
+                + (f"   {through.failures} FAILED" if through.failures else "")
+            )
+            rows.append(
+                {
+                    "kind": kind.name,
+                    "callers": callers,
+                    "direct_per_s": round(direct.per_second),
+                    "through_per_s": round(through.per_second),
+                    "added_p50_ms": round(added[0], 2),
+                    "added_p99_ms": round(added[1], 2),
+                    "failures": through.failures,
+                }
+            )
+    streams = max(row["through_per_s"] for row in rows if row["kind"] == "stream")
+    resident_mb = psutil.Process(bench.api.pid).memory_info().rss // 2**20
+    say(f"relayed chunks/s: {streams * CHUNKS}")
+    say(f"resident memory of the api process: {resident_mb} MB")
+    return {"rows": rows, "chunks_per_s": streams * CHUNKS, "resident_mb": resident_mb}
+
+
+async def run(
+    bench: Bench, kind: Kind, *, callers: int, seconds: float, direct: bool
+) -> LoadResult:
+    server = bench.upstream if direct else bench.api
+    url = server.url + "/v1/chat/completions"
+    request = post_request(url, bench.key, kind.body)
+    return await drive(url, request, callers=callers, seconds=seconds)
+
+
+def prove(bench: Bench) -> str:
+    """Stop the api process, so that everything is settled, and prove the books."""
+    bench.api.stop()
+    from billing.database import connect_sync
+    from billing.proof import prove as run_proof
+
+    with connect_sync(
+        bench.services.database_url, "bench", statement_timeout_ms=600_000
+    ) as connection:
+        proof = run_proof(connection, bench.folder / "journal")
+        row = connection.execute("select count(*) from billing_usageid").fetchone()
+    calls = 0 if row is None else row[0]
+    broken = [finding.number for finding in proof.findings if finding.rows]
+    verdict = "clean" if proof.clean else f"NOT clean: {broken}"
+    print(f"proof over {calls} calls: {verdict}", file=sys.stderr)  # noqa: T201 # a report
+    if not proof.clean:
+        raise SystemExit(1)
+    return verdict
+
+
+if __name__ == "__main__":
+    main()
