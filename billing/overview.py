@@ -39,10 +39,6 @@ class Balance:
     owed_nanos: int
     running_calls: int
 
-    @property
-    def funds_nanos(self) -> int:
-        return max(self.available_nanos, 0) + self.reserved_nanos
-
 
 @dataclass(frozen=True, slots=True)
 class DaySpend:
@@ -93,6 +89,10 @@ class KeyBudget:
     limit_nanos: int
     used_nanos: int
     period: str
+
+    @property
+    def left_nanos(self) -> int:
+        return self.limit_nanos - self.used_nanos
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +173,12 @@ def read_key_budgets(org: Organization) -> dict[int, KeyBudget]:
     )
     used = {window.budget_id: window.settled_nanos + window.held_nanos for window in windows}
     tightest: dict[int, KeyBudget] = {}
-    for budget in budgets:
-        assert budget.key_id is not None
-        mine = KeyBudget(budget.limit_nanos, used.get(budget.pk, 0), budget.period)
-        other = tightest.get(budget.key_id)
-        if other is None or _left(mine) < _left(other):
-            tightest[budget.key_id] = mine
+    rows = budgets.values_list("pk", "key_id", "limit_nanos", "period")
+    for pk, key_id, limit_nanos, period in rows:
+        budget = KeyBudget(limit_nanos, used.get(pk, 0), period)
+        other = tightest.get(key_id)
+        if other is None or budget.left_nanos < other.left_nanos:
+            tightest[key_id] = budget
     return tightest
 
 
@@ -190,7 +190,9 @@ def read_calls(org: Organization) -> list[CallRow]:
         ]
     )
     settled = list(UsageEvent.objects.filter(org_id=org.pk).order_by("-occurred_at")[:CALLS_SHOWN])
-    keys = ApiKey.objects.in_bulk({row.key_id for row in [*running, *settled]})
+    keys = ApiKey.objects.in_bulk(
+        [hold.key_id for hold in running] + [event.key_id for event in settled]
+    )
     return [
         *(_running_call(hold, keys.get(hold.key_id)) for hold in running),
         *(_settled_call(event, keys.get(event.key_id)) for event in settled),
@@ -232,10 +234,6 @@ def _settled_call(event: UsageEvent, key: ApiKey | None) -> CallRow:
         outcome=event.outcome,
         duration_ms=event.duration_ms,
     )
-
-
-def _left(budget: KeyBudget) -> int:
-    return budget.limit_nanos - budget.used_nanos
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -29,11 +30,12 @@ from billing.overview import (
     read_spend,
 )
 from kernel import clock
-from pages.charts import BarChart, Point, draw_bars, share
+from pages.charts import SIDE, BarChart, Point, draw_bars, share
 
 KEYS_AT_HOME = 5
 SOON = timedelta(days=7)
 LABEL_EVERY_DAYS = 7
+GATE_LEAST = 8  # of 1,000: a reserve is seen however small it is
 BUILT_IN_MODEL = "hacxgpt"
 
 
@@ -65,11 +67,19 @@ class KeyLine:
         return self.budget is not None and self.budget.used_nanos >= self.budget.limit_nanos
 
 
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Two lengths of a bar of 1,000 units, side by side."""
+
+    available: int
+    reserved: int
+
+
 @require_safe
 @member_page
 def home(request: HttpRequest, visit: Visit) -> HttpResponse:
     spend, balance = read_spend(visit.org), read_balance(visit.org)
-    calls, lines = read_calls(visit.org), _key_lines(visit, spend)
+    calls, lines = read_calls(visit.org), _in_use(_key_lines(visit, spend))
     return render_page(
         request,
         visit,
@@ -78,7 +88,8 @@ def home(request: HttpRequest, visit: Visit) -> HttpResponse:
         **_balance_context(balance, spend),
         chart=_draw_days(spend),
         calls=calls,
-        lines=_in_use(lines)[:KEYS_AT_HOME],
+        lines=lines[:KEYS_AT_HOME],
+        example_key=_example_key(lines),
         api_url=settings.PUBLIC_API_URL.rstrip("/"),
         model=_example_model(read_models(visit.org)),
     )
@@ -94,24 +105,30 @@ def live_balance(request: HttpRequest, visit: Visit) -> HttpResponse:
 @require_safe
 @member_page
 def live_calls(request: HttpRequest, visit: Visit) -> HttpResponse:
-    return render_page(request, visit, "billing/calls.html", calls=read_calls(visit.org))
+    calls = read_calls(visit.org)
+    if calls and "first" in request.GET:  # the page of first steps has done its part
+        return HttpResponse(headers={"HX-Refresh": "true"})
+    return render_page(request, visit, "billing/calls.html", calls=calls)
 
 
 @require_safe
 @member_page
 def live_spend(request: HttpRequest, visit: Visit) -> HttpResponse:
     spend = read_spend(visit.org)
-    return render_page(
-        request, visit, "billing/spend.html", spend=spend, chart=_draw_days(spend)
-    )
+    return render_page(request, visit, "billing/spend.html", spend=spend, chart=_draw_days(spend))
 
 
 @require_safe
 @member_page
 def live_keys(request: HttpRequest, visit: Visit) -> HttpResponse:
     spend = read_spend(visit.org)
-    lines = _in_use(_key_lines(visit, spend))[:KEYS_AT_HOME]
-    return render_page(request, visit, "billing/home_keys.html", spend=spend, lines=lines)
+    return render_page(
+        request,
+        visit,
+        "billing/home_keys.html",
+        spend=spend,
+        lines=_in_use(_key_lines(visit, spend))[:KEYS_AT_HOME],
+    )
 
 
 @require_safe
@@ -199,7 +216,13 @@ def _key_lines(visit: Visit, spend: Spend) -> list[KeyLine]:
 
 
 def _in_use(lines: list[KeyLine]) -> list[KeyLine]:
-    return [line for line in lines if line.status != "revoked"]
+    """Leave out revoked keys; those that still work come first."""
+    kept = [line for line in lines if line.status != "revoked"]
+    return sorted(kept, key=lambda line: line.status == "expired")
+
+
+def _example_key(lines: list[KeyLine]) -> str:
+    return next((line.key.masked for line in lines if line.status != "expired"), "")
 
 
 def _example_model(models: Sequence[str]) -> str:
@@ -209,14 +232,16 @@ def _example_model(models: Sequence[str]) -> str:
     return models[0] if models else BUILT_IN_MODEL
 
 
-def _balance_context(balance: Balance, spend: Spend) -> dict[str, object]:
-    reserved = share(balance.reserved_nanos, balance.funds_nanos)
-    return {
-        "balance": balance,
-        "spend": spend,
-        "reserved_share": reserved,
-        "available_share": share(balance.available_nanos, balance.funds_nanos) and 1000 - reserved,
-    }
+def _balance_context(balance: Balance, spend: Spend) -> dict[str, Any]:
+    return {"balance": balance, "spend": spend, "gate": _draw_gate(balance, spend)}
+
+
+def _draw_gate(balance: Balance, spend: Spend) -> Gate:
+    """Show the money of this month: what is left of it, what is set aside, what is gone."""
+    left = max(balance.available_nanos, 0)
+    whole = left + balance.reserved_nanos + spend.month_nanos
+    reserved = share(balance.reserved_nanos, whole, least=GATE_LEAST)
+    return Gate(min(share(left, whole), SIDE - reserved), reserved)
 
 
 def _draw_days(spend: Spend) -> BarChart:
