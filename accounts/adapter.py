@@ -7,7 +7,7 @@ from django.http import HttpRequest
 
 
 class ClosedAdapter(DefaultAccountAdapter):  # type: ignore[misc] # allauth ships no types
-    def is_open_for_signup(self, request: HttpRequest) -> bool:  # noqa: ARG002 # nobody
+    def is_open_for_signup(self, request: HttpRequest) -> bool:  # nobody
         return False
 
 

@@ -1,7 +1,7 @@
 """The form of an API key. Pure.
 
-``hk-<kind>-`` + 12 characters of public id + 32 characters of secret + 6 characters of checksum, all
-base62. The checksum is the CRC-32 of everything before it: a mistyped key costs no look-up, and
+``hk-<kind>-`` + 12 characters of public id + 32 characters of secret + 6 characters of checksum,
+all base62. The checksum is the CRC-32 of everything before it: a mistyped key costs no look-up, and
 secret scanners can tell a true key from a lookalike. Stored is the HMAC-SHA-256 of the secret under
 a versioned pepper from the environment, compared in constant time.
 """

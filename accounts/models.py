@@ -117,9 +117,10 @@ class Project(models.Model):
 
 
 class ApiKey(models.Model):
-    """A key's public part and the HMAC of its secret. The secret itself is shown once and kept nowhere.
+    """A key's public part and the HMAC of its secret, which itself is kept nowhere.
 
-    A rotation moves ``secret_hmac`` to ``previous_hmac``, which stays good until ``previous_until``.
+    A rotation moves ``secret_hmac`` to ``previous_hmac``, which stays good until
+    ``previous_until``.
     """
 
     class Kind(models.TextChoices):

@@ -94,7 +94,7 @@ class BudgetAdmin(BoundedAdmin):
 
     def get_readonly_fields(
         self,
-        request: HttpRequest,  # noqa: ARG002 # Django's signature
+        request: HttpRequest,  # Django's signature
         obj: models.Budget | None = None,
     ) -> tuple[str, ...]:
         return () if obj is None else ("org", "project", "key", "period", "active", "windows")

@@ -1,5 +1,7 @@
 """Budgets: made and changed under the organization's account lock, counted by the tick."""
 
+from datetime import datetime
+
 from django.db import connection, transaction
 
 from accounts.audit import record_change
@@ -21,8 +23,8 @@ def create_budget(
 ) -> Budget:
     """Limit what the narrowest of key, project and organization may spend in a period.
 
-    The lock makes "from now on" exact: every hold is either before the budget or counted in it, so a
-    budget starts with nothing used.
+    The lock makes "from now on" exact: every hold is either before the budget or counted in it, so
+    a budget starts with nothing used.
     """
     if period not in Budget.Period.values:
         raise BadRequestError(f"{period!r} is not a budget period.", param="period")
@@ -38,7 +40,10 @@ def create_budget(
             effective_from=_database_time(),
         )
         record_change(
-            org.pk, actor, "budget.create", f"budget {budget.pk}",
+            org.pk,
+            actor,
+            "budget.create",
+            f"budget {budget.pk}",
             after={"level": budget.level, "limit_usd": render_usd(limit_nanos), "period": period},
         )
     return budget
@@ -53,13 +58,18 @@ def change_budget_limit(budget: Budget, limit_nanos: int, *, actor: str) -> Budg
         budget.limit_nanos = limit_nanos
         budget.save(update_fields=["limit_nanos"])
         record_change(
-            budget.org_id, actor, "budget.change", f"budget {budget.pk}",
-            before={"limit_usd": render_usd(before)}, after={"limit_usd": render_usd(limit_nanos)},
+            budget.org_id,
+            actor,
+            "budget.change",
+            f"budget {budget.pk}",
+            before={"limit_usd": render_usd(before)},
+            after={"limit_usd": render_usd(limit_nanos)},
         )
     return budget
 
 
-def _database_time() -> object:
+def _database_time() -> datetime:
     with connection.cursor() as cursor:
         cursor.execute("select clock_timestamp()")
-        return cursor.fetchone()[0]
+        now: datetime = cursor.fetchone()[0]
+    return now

@@ -62,7 +62,10 @@ def add_credit(
         account.deferred_nanos += amount_nanos
         account.save(update_fields=["deferred_nanos"])
         record_change(
-            org.pk, actor, "credit.add", org.public_id,
+            org.pk,
+            actor,
+            "credit.add",
+            org.public_id,
             after={"amount_usd": render_usd(amount_nanos), "reason": reason},
         )
     return LedgerTransaction.objects.get(pk=txn_id)
@@ -73,5 +76,3 @@ def _same_credit(earlier: LedgerTransaction, amount_nanos: int) -> LedgerTransac
     if given != {amount_nanos}:
         raise ConflictError("This credit was given before, with another amount.")
     return earlier
-
-

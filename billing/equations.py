@@ -93,12 +93,13 @@ EQUATIONS: tuple[Equation, ...] = (
     Equation(
         "I7",
         "no open hold is older than its time and five minutes",
-        """select request_id, extract(epoch from expires_at)::bigint, extract(epoch from now())::bigint
+        """select request_id, extract(epoch from expires_at)::bigint,
+          extract(epoch from now())::bigint
         from billing_hold where state = 'held' and expires_at < now() - interval '5 minutes'""",
     ),
     Equation(
         "I8a",
-        "a settled hold has one usage row and, when it cost something, one transaction of its own org",
+        "a settled hold has one usage row and, when it cost something, a transaction of its org",
         """select h.request_id, count(u.request_id), count(t.id)
         from billing_hold h left join billing_usageevent u on u.request_id = h.request_id
         left join billing_ledgertransaction t on t.id = u.ledger_txn_id and t.org_id = h.org_id
@@ -187,7 +188,8 @@ EQUATIONS: tuple[Equation, ...] = (
     Equation(
         "I13",
         "per organization and month usage equals revenue",
-        """select coalesce(u.org_id, e.org_id) || ' ' || coalesce(u.month, e.month), u.amount, e.amount
+        """select coalesce(u.org_id, e.org_id) || ' ' || coalesce(u.month, e.month),
+          u.amount, e.amount
         from (select org_id, date_trunc('month', occurred_at at time zone 'UTC')::date as month,
             sum(amount_nanos) amount from billing_usageevent where amount_nanos > 0 group by 1, 2) u
         full join (select t.org_id, t.period as month, -sum(e.amount_nanos) amount

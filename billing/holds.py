@@ -12,9 +12,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from billing.usage import Evidence, Usage
-from kernel.errors import BudgetError, ForbiddenError, NoCreditError, TollgateError
-from kernel.errors import UnauthenticatedError, UnavailableError
+from billing.usage import NO_USAGE, Evidence, Usage
+from kernel.errors import (
+    BudgetError,
+    ForbiddenError,
+    NoCreditError,
+    TollgateError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 from kernel.money import render_usd
 
 
@@ -35,7 +41,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HoldRequest:
-    """``amount_nanos`` > 0 is the ceiling of the call's cost under price version ``price_version``."""
+    """``amount_nanos`` > 0 is the ceiling of the call's cost under ``price_version``."""
 
     request_id: str
     org_id: int
@@ -76,7 +82,7 @@ class Closing:
 
     request_id: str
     act: Act
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     charge_nanos: int = 0
     evidence: Evidence = Evidence.COUNTED
     outcome: Outcome = Outcome.COMPLETED
@@ -125,12 +131,16 @@ class Refusal:
                 )
             case _:
                 return UnavailableError(
-                    "The request could not be admitted; send it again.", headers={"retry-after": "1"}
+                    "The request could not be admitted; send it again.",
+                    headers={"retry-after": "1"},
                 )
 
 
 def _no_credit(facts: dict[str, Any]) -> TollgateError:
-    needed, available = render_usd(facts["needed"], places=6), render_usd(facts["available"], places=6)
+    needed, available = (
+        render_usd(facts["needed"], places=6),
+        render_usd(facts["available"], places=6),
+    )
     return NoCreditError(
         f"Not enough credit: this request needs up to ${needed} and ${available} is available. "
         "Add credit, or lower max_tokens.",

@@ -1,11 +1,12 @@
 """The lines of an invoice: project × model × token bucket × price version, summing to the ledger.
 
-A request is rounded to whole nanos once, over all its buckets; so the buckets of many requests, each
-priced exactly, differ from what was charged by less than a nano a request. That difference stands in
-the group's largest line, and a line therefore says what was charged, to the nano.
+A request is rounded to whole nanos once, over all its buckets; so the buckets of many requests,
+each priced exactly, differ from what was charged by less than a nano a request. That difference
+stands in the group's largest line, and a line therefore says what was charged, to the nano.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Count, Sum
 
@@ -45,7 +46,8 @@ def draw_lines(invoice: Invoice) -> None:
     versions = PriceVersion.objects.in_bulk({group["price_version_id"] for group in groups})
     for group in groups:
         version = versions[group["price_version_id"]]
-        used = Usage(**{bucket: int(group[f"total_{bucket}"]) for bucket in BUCKETS})
+        totals: dict[str, Any] = dict(group)
+        used = Usage(**{bucket: int(totals[f"total_{bucket}"]) for bucket in BUCKETS})
         for part in split_charge(used, version.as_prices(), int(group["charged"])):
             lines.append(
                 InvoiceLine(

@@ -1,12 +1,13 @@
 """Invoices: one for every organization and month, numbered without a gap, frozen when final.
 
-1. A draft is drawn from the usage of the organization's own month; drawing it again replaces its lines.
+1. A draft is drawn from the usage of the organization's own month; drawing it again replaces its
+   lines.
 2. It becomes final when the month is over there and no hold of that month is open any more.
-3. The number is taken from the locked series row inside the finalising transaction, together with the
-   posting, the document's bytes and their hash; a rollback gives the number back.
+3. The number is taken from the locked series row inside the finalising transaction, together with
+   the posting, the document's bytes and their hash; a rollback gives the number back.
 
-A task killed between any two statements, or run twice, leaves exactly one invoice per organization and
-month: the draft's row is unique, and finalising locks it.
+A task killed between any two statements, or run twice, leaves exactly one invoice per organization
+and month: the draft's row is unique, and finalising locks it.
 """
 
 import hashlib
@@ -74,13 +75,13 @@ def previous_month(at: datetime, zone: str) -> Month:
 
 
 def run_month(month: Month) -> list[Invoice]:
-    """Draw, and where the month is over finalise, the invoice of every organization there was then."""
+    """Draw every organization's invoice of a month, and make it final where the month is over."""
     orgs = Organization.objects.filter(billing_account__isnull=False).order_by("id")
-    invoices = []
-    for org in orgs.iterator():
-        if org.created_at < month.end(org.timezone):
-            invoices.append(close_month(org, month))
-    return invoices
+    return [
+        close_month(org, month)
+        for org in orgs.iterator()
+        if org.created_at < month.end(org.timezone)
+    ]
 
 
 def close_month(org: Organization, month: Month) -> Invoice:

@@ -1,8 +1,8 @@
 """The ledger's door for Python: every entry that is not usage is posted here.
 
-Debits are positive, credits negative. Postings go through ``ledger_post`` in ``sql/ledger.sql``; usage
-goes through ``ledger_post_usage`` beside it, a batch at a time. The database refuses transactions that
-do not balance, and every change of one.
+Debits are positive, credits negative. Postings go through ``ledger_post`` in ``sql/ledger.sql``;
+usage goes through ``ledger_post_usage`` beside it, a batch at a time. The database refuses
+transactions that do not balance, and every change of one.
 """
 
 from collections.abc import Sequence
@@ -46,9 +46,7 @@ def post_transaction(transaction: Transaction) -> int:
         django.db.IntegrityError: at commit, when it does not balance.
 
     """
-    entries = [
-        [_account_id(posting), posting.amount_nanos] for posting in transaction.postings
-    ]
+    entries = [[_account_id(posting), posting.amount_nanos] for posting in transaction.postings]
     with connection.cursor() as cursor:
         cursor.execute(
             "select ledger_post(%s, %s, %s, %s, %s::jsonb, %s, %s, %s)",

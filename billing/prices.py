@@ -26,7 +26,7 @@ def publish_price(model: str, per_million: Usage, *, actor: str) -> PriceVersion
 
 
 def text_price(input_nanos: int, output_nanos: int, *, cached_nanos: int | None = None) -> Usage:
-    """Return prices of a text model: reasoning costs as output, cached input as input unless given."""
+    """Return a text model's prices: reasoning costs as output, cached input as input or less."""
     cached = input_nanos if cached_nanos is None else cached_nanos
     return Usage(
         input=input_nanos,

@@ -19,7 +19,9 @@ class Price:
 
     def charge(self, usage: Usage) -> Nanos:
         """Return what ``usage`` costs, rounded half to even to whole nanos."""
-        total = sum(getattr(usage, bucket) * getattr(self.per_million, bucket) for bucket in BUCKETS)
+        total = sum(
+            getattr(usage, bucket) * getattr(self.per_million, bucket) for bucket in BUCKETS
+        )
         return Nanos(round_half_even(total, UNITS_PER_PRICE))
 
     @property

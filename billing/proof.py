@@ -16,7 +16,7 @@ from kernel.clock import monotonic
 
 ROWS_NAMED = 20
 STORE: LiteralString = (
-    "insert into billing_proofrun (at, clean, duration_ms, report)"
+    "insert into billing_proofrun (at, is_clean, duration_ms, report)"
     " values (now(), %s, %s, %s::jsonb)"
 )
 
@@ -41,8 +41,11 @@ class Proof:
 
     def as_json(self) -> bytes:
         return orjson.dumps(
-            {"clean": self.clean, "duration_ms": self.duration_ms,
-             "equations": [asdict(finding) for finding in self.findings]}
+            {
+                "clean": self.clean,
+                "duration_ms": self.duration_ms,
+                "equations": [asdict(finding) for finding in self.findings],
+            }
         )
 
 
@@ -64,7 +67,7 @@ def prove(connection: Connection[TupleRow], journals: Path) -> Proof:
 
 def _rows(connection: Connection[TupleRow], query: LiteralString) -> list[list[str]]:
     # %% in the equations stands for one %, as psycopg asks where parameters are given
-    limited: LiteralString = "select * from (" + query + ") broken limit %s"
+    limited: LiteralString = "select * from (" + query + ") broken limit %s"  # noqa: S608 # ours
     return [
         [str(value) for value in row]
         for row in connection.execute(limited, (ROWS_NAMED,)).fetchall()
@@ -102,5 +105,3 @@ def _journal_finding(connection: Connection[TupleRow], finals: Iterable[str]) ->
     ).fetchall()
     rows = [[str(value) for value in row] for row in missing]
     return Finding("I26", "no journalled settlement is without its usage row", rows)
-
-

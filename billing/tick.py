@@ -1,4 +1,4 @@
-"""One batch through the tick, and what its answer means. Shared by the writer, adoption and tasks."""
+"""One batch through the tick, and what its answer means: for the writer, adoption and tasks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ def lost_settlements(
 
 
 def close_calls(connection: Connection[TupleRow], closings: Sequence[Closing], owner: str) -> int:
-    """Close a chunk in one transaction, lost settlements into quarantine; return how many closed."""
+    """Close a chunk in one transaction, the lost into quarantine; return how many closed."""
     with connection.transaction():
         row = connection.execute(STATEMENT, arguments(closings, (), (), owner)).fetchone()
         assert row is not None

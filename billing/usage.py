@@ -19,7 +19,7 @@ class Evidence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Non-negative counts by bucket; tokens, but ``image`` and ``request``, which count themselves."""
+    """Non-negative counts by bucket: tokens, except for ``image`` and ``request``."""
 
     input: int = 0
     cached_input: int = 0
@@ -47,4 +47,5 @@ class Usage:
         return {name: value for name in BUCKETS if (value := getattr(self, name))}
 
 
+NO_USAGE = Usage()
 BUCKETS: tuple[str, ...] = tuple(field.name for field in fields(Usage))

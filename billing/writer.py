@@ -4,14 +4,14 @@
 2. One task has one batch in flight; what arrives meanwhile is the next batch. A batch is one
    transaction: settlements first, then extensions, then new holds; one fsync for all of them.
 3. A committed settlement is marked done in the journal.
-4. A lost connection leaves the outcome unknown: settlements are sent again (closing twice is closing
-   once), holds are refused and released on return, extensions count as refused.
+4. A lost connection leaves the outcome unknown: settlements are sent again (closing twice is
+   closing once), holds are refused and released on return, extensions count as refused.
 5. A record that PostgreSQL refuses is found by halving the batch and put into quarantine; its
    neighbours go on.
 
-Only this task touches the connection. A timeout around psycopg returned after 6 s, not after 1, when
-PostgreSQL was frozen; so callers time out on their futures instead, and a hold that is granted to a
-caller who has left is released in the next batch.
+Only this task touches the connection. A timeout around psycopg returned after 6 s, not after 1,
+when PostgreSQL was frozen; so callers time out on their futures instead, and a hold that is granted
+to a caller who has left is released in the next batch.
 """
 
 import asyncio
@@ -135,8 +135,11 @@ class Writer:
                 await self._commit(connection, batch)
 
     async def _linger(self) -> None:
-        """Let settlements wait a moment for company: nobody waits for them, and a hold that comes
-        meanwhile would otherwise wait for their commit before its own."""
+        """Let settlements wait a moment for company.
+
+        Nobody waits for them, and a hold that comes meanwhile would otherwise wait for their
+        commit before its own.
+        """
         self._wake.clear()
         deadline = asyncio.get_running_loop().time() + LINGER_S
         with suppress(TimeoutError):
@@ -237,13 +240,9 @@ class Writer:
         await _drop(connection)
         self.is_connected = False
         self._closings.extendleft(reversed(batch.closings))
-        for request, waiting in batch.holds:
+        for request, _ in batch.holds:
             self.close(Closing(request.request_id, Act.RELEASE))
-            if not waiting.done():
-                waiting.set_result(Refusal("unavailable", {}))
-        for _, room in batch.extensions:
-            if not room.done():
-                room.set_result(False)
+        _refuse_all(batch)
 
     async def _bisect(
         self, connection: AsyncConnection[TupleRow], batch: _Batch, error: Exception
@@ -258,12 +257,7 @@ class Writer:
                 self._journal.mark_done([closing.request_id])
             else:
                 self._closings.append(closing)
-        for _, waiting in batch.holds:
-            if not waiting.done():
-                waiting.set_result(Refusal("unavailable", {}))
-        for _, room in batch.extensions:
-            if not room.done():
-                room.set_result(False)
+        _refuse_all(batch)
 
     async def _quarantine(
         self, connection: AsyncConnection[TupleRow], closing: Closing, reason: str
@@ -297,6 +291,16 @@ def _halves(batch: _Batch) -> Sequence[_Batch]:
             _Batch(extensions=batch.extensions, holds=batch.holds),
         )
     return parts
+
+
+def _refuse_all(batch: _Batch) -> None:
+    """Answer whoever waits for a batch that did not go through."""
+    for _, waiting in batch.holds:
+        if not waiting.done():
+            waiting.set_result(Refusal("unavailable", {}))
+    for _, room in batch.extensions:
+        if not room.done():
+            room.set_result(False)
 
 
 async def _drop(connection: AsyncConnection[TupleRow]) -> None:

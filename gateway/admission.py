@@ -1,4 +1,4 @@
-"""Admission: what must be true before a call runs. Everything here happens before the first byte."""
+"""Admission: what must be true before a call runs, and before its first byte."""
 
 from dataclasses import dataclass
 

@@ -10,7 +10,7 @@ Unknown keys are remembered too, so that guessing costs the database nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import LiteralString
+from typing import Any, LiteralString
 
 from psycopg import errors
 from psycopg.rows import TupleRow
@@ -42,9 +42,7 @@ class _KnownKey:
 class KeyRing:
     """Finds principals; remembers what it found."""
 
-    def __init__(
-        self, pool: AsyncConnectionPool, peppers: Mapping[int, bytes]
-    ) -> None:
+    def __init__(self, pool: AsyncConnectionPool, peppers: Mapping[int, bytes]) -> None:
         self._pool = pool
         self._peppers = peppers
         self._known: dict[str, _KnownKey] = {}
@@ -95,7 +93,8 @@ def _parse_row(row: TupleRow | None, forget_at: float) -> _KnownKey:
     if row is None:
         return _KnownKey(None, (), forget_at)
     allowed = None if row[7] is None else frozenset(row[7])
-    principal = Principal(*row[:7], allowed, *row[8:14])
+    fields: tuple[Any, ...] = (*row[:7], allowed, *row[8:14])
+    principal = Principal(*fields)
     secrets: list[tuple[bytes, int, float | None]] = [(bytes(row[14]), row[15], None)]
     if row[16] is not None and row[18] is not None:
         secrets.append((bytes(row[16]), row[17], row[18].timestamp()))

@@ -1,7 +1,7 @@
 """The books of a process as a call sees them: open, hold, checkpoint, close.
 
-The order is the promise: the journal hears of a hold before the writer does, and of an ending before
-the caller does.
+The order is the promise: the journal hears of a hold before the writer does, and of an ending
+before the caller does.
 """
 
 import asyncio

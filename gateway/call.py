@@ -1,7 +1,7 @@
 """One HTTP call as the pipeline sees it: headers and body in, frames out."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from gateway.dialects.base import Dialect
@@ -9,7 +9,7 @@ from kernel import clock
 from kernel.errors import TollgateError
 from kernel.ids import new_request_id
 
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Send = Callable[[Any], Awaitable[None]]
 JSON = (b"content-type", b"application/json")
 STREAM = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -22,11 +22,20 @@ class Call:
     """What arrived and how to answer it. Frames go out only after ``start_stream``."""
 
     __slots__ = (
-        "_send", "body", "dialect", "headers", "limit_headers", "request_id", "started",
-        "started_at", "status",
+        "_send",
+        "body",
+        "dialect",
+        "headers",
+        "limit_headers",
+        "request_id",
+        "started",
+        "started_at",
+        "status",
     )
 
-    def __init__(self, headers: Mapping[bytes, bytes], body: bytes, dialect: Dialect, send: Send) -> None:
+    def __init__(
+        self, headers: Mapping[bytes, bytes], body: bytes, dialect: Dialect, send: Send
+    ) -> None:
         self.request_id = new_request_id()
         self.headers = headers
         self.body = body

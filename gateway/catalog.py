@@ -1,7 +1,7 @@
 """What can be called, at which price, and who serves it: a snapshot in memory.
 
-Refreshed when a change is announced over Redis and every few seconds in any case, because a price may
-take effect by its time alone. A reader keeps the snapshot it started with.
+Refreshed when a change is announced over Redis and every few seconds in any case, because a price
+may take effect by its time alone. A reader keeps the snapshot it started with.
 """
 
 from collections import defaultdict
@@ -52,7 +52,7 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class CatalogModel:
-    """A public model. ``price`` is None until an operator gives it one: then it cannot be called."""
+    """A public model. Until an operator gives it a price, it cannot be called."""
 
     name: str
     owned_by: str
@@ -112,7 +112,11 @@ async def load_catalog(pool: AsyncConnectionPool) -> Catalog:
     return Catalog(
         {
             row[0]: CatalogModel(
-                *row[:5],
+                name=row[0],
+                owned_by=row[1],
+                created=row[2],
+                context_tokens=row[3],
+                max_output_tokens=row[4],
                 price=None if row[5] is None else Price(row[5], Usage(*row[6:])),
                 deployments=tuple(by_model[row[0]]),
             )

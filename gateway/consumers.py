@@ -1,12 +1,12 @@
 """The door: a Channels consumer that can hear.
 
-``channels.generic.http.AsyncHttpConsumer`` is deaf while it serves, joins a body of any size, and costs
-five times a bare application. So this one overrides ``__call__``:
+``channels.generic.http.AsyncHttpConsumer`` is deaf while it serves, joins a body of any size, and
+costs five times a bare application. So this one overrides ``__call__``:
 
 1. Read the body under a size limit and a deadline.
 2. Hand the call to a task that the registry owns; keep one ``receive()`` pending beside it.
-3. Whichever comes first: the task is done, or the caller has left and the task is cancelled at once.
-   It settles what was relayed before it ends; shutdown waits for the registry.
+3. Whichever comes first: the task is done, or the caller has left and the task is cancelled at
+   once. It settles what was relayed before it ends; shutdown waits for the registry.
 """
 
 import asyncio
@@ -52,7 +52,9 @@ class CompletionConsumer(AsyncConsumer):
             call.body = await _read_body(headers, receive)
             runtime = await current_runtime()
             if runtime.is_stopping or len(runtime.calls) >= settings.MAX_CALLS_IN_FLIGHT:
-                raise UnavailableError("The server is busy; try again.", headers={"retry-after": "1"})
+                raise UnavailableError(
+                    "The server is busy; try again.", headers={"retry-after": "1"}
+                )
         except _ClientLeftError:
             return
         except TollgateError as error:
@@ -110,7 +112,7 @@ class UnknownPathConsumer(CompletionConsumer):
 
 
 class StatusConsumer(AsyncConsumer):
-    """``/healthz``: the process runs. ``/readyz``: it can take calls. ``/metrics``: its counters."""
+    """``/healthz``: it runs; ``/readyz``: it can take calls; ``/metrics``: its counters."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         runtime = await current_runtime()

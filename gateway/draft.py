@@ -1,7 +1,8 @@
 """A request as far as it could be read.
 
-The requests-per-minute limit comes before the body in the order of checks, and tokens-per-minute after
-it; one round trip answers both. So a body is read first, and what is wrong with it is said afterwards.
+The requests-per-minute limit comes before the body in the order of checks, and tokens-per-minute
+after it; one round trip answers both. So a body is read first, and what is wrong with it is said
+afterwards.
 """
 
 from accounts.principal import Principal

@@ -2,9 +2,9 @@
 
 1. What arrives while a round trip is on its way goes with the next one: a batch is one script call.
 2. The script decides on Redis' clock, all limits of a call or none (``limits.lua``).
-3. Redis silent for 50 ms counts as a failure; after five the breaker opens for a second at a time, and
-   each process limits by itself, with its share of every limit. Limits fail open to that share, and
-   say so; money never does.
+3. Redis silent for 50 ms counts as a failure; after five the breaker opens for a second at a time,
+   and each process limits by itself, with its share of every limit. Limits fail open to that share,
+   and say so; money never does.
 """
 
 import asyncio
@@ -197,10 +197,11 @@ class RateLimiter:
         if not self._sha:
             self._sha = await self._redis.script_load(_SCRIPT)
         try:
-            return await self._redis.evalsha(self._sha, 0, operations)  # type: ignore[misc, no-any-return, arg-type] # redis-py's types mix both kinds
+            answer: bytes = await self._redis.evalsha(self._sha, 0, operations)
         except NoScriptError:
             self._sha = await self._redis.script_load(_SCRIPT)
-            return await self._redis.evalsha(self._sha, 0, operations)  # type: ignore[misc, no-any-return, arg-type] # redis-py's types mix both kinds
+            answer = await self._redis.evalsha(self._sha, 0, operations)
+        return answer
 
     def _take_locally(self, checks: Sequence[Check]) -> Verdict:
         self.fallbacks += 1
@@ -223,13 +224,17 @@ class RateLimiter:
 
 
 def checks_for(principal: Principal, tokens: int, defaults: Defaults) -> list[Check]:
-    """Return a key's limits for a call that may use ``tokens``; none are charged for zero tokens."""
+    """Return a key's limits for a call that may use ``tokens``, which may be none."""
     name = principal.key_public_id
-    checks = [Check("requests per minute", f"rl:{name}:rpm", principal.rpm or defaults.rpm, 1, MINUTE_MS)]
+    checks = [
+        Check("requests per minute", f"rl:{name}:rpm", principal.rpm or defaults.rpm, 1, MINUTE_MS)
+    ]
     if principal.rpd is not None:
         checks.append(Check("requests per day", f"rl:{name}:rpd", principal.rpd, 1, DAY_MS))
     checks.append(
-        Check("tokens per minute", f"rl:{name}:tpm", principal.tpm or defaults.tpm, tokens, MINUTE_MS)
+        Check(
+            "tokens per minute", f"rl:{name}:tpm", principal.tpm or defaults.tpm, tokens, MINUTE_MS
+        )
     )
     return checks
 

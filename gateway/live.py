@@ -42,7 +42,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         await self.channel_layer.group_add(self.group, self.channel_name)
         await self.accept()
 
-    async def disconnect(self, code: int) -> None:  # noqa: ARG002 # Channels calls it so
+    async def disconnect(self, code: int) -> None:  # Channels calls it so
         if self.telling is not None:
             self.telling.cancel()
             with suppress(asyncio.CancelledError):
@@ -55,7 +55,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     ) -> None:
         """Ignore what a browser sends."""
 
-    async def calls_changed(self, event: Mapping[str, Any]) -> None:  # noqa: ARG002 # no figures
+    async def calls_changed(self, event: Mapping[str, Any]) -> None:  # no figures
         if self.telling is None or self.telling.done():
             self.telling = asyncio.create_task(self._tell_after_pause())
 

@@ -1,7 +1,7 @@
 """The meter: what a call has used so far, and what that costs.
 
-The provider's own figures are taken at the end where they are believable; what was relayed is counted
-all along, so that a broken stream is charged for what its caller got and for nothing else.
+The provider's own figures are taken at the end where they are believable; what was relayed is
+counted all along, so that a broken stream is charged for what its caller got and for nothing else.
 """
 
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class Meter:
         return within
 
     def checkpoint_due(self) -> bool:
-        """Tell whether 64 tokens or 250 ms have passed since the last checkpoint; mark one if so."""
+        """Tell whether 64 tokens or 250 ms have passed since the last one; mark it if so."""
         fresh = self.output_tokens - self._marked_tokens
         now = clock.monotonic()
         if fresh <= 0 or (fresh < CHECKPOINT_TOKENS and now - self._marked_at < CHECKPOINT_S):

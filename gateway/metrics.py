@@ -11,7 +11,9 @@ class Metrics:
         self.output_tokens = 0
         self.adopted_calls = 0
 
-    def render(self, *, in_flight: int, backlog: int, journal_owed: int, local_limits: int) -> bytes:
+    def render(
+        self, *, in_flight: int, backlog: int, journal_owed: int, local_limits: int
+    ) -> bytes:
         lines = [
             "# TYPE tollgate_calls_total counter",
             *(

@@ -52,10 +52,11 @@ def create_model(
     actor: str,
     owned_by: str = "tollgate",
 ) -> PublicModel:
-    """Offer a model under its public name, served by a provider; without a price it cannot be called.
+    """Offer a model under its public name; without a price it cannot be called.
 
     Raises:
-        BadRequestError: for an odd name; NotFoundError: for an unknown provider; ConflictError: for a
+        BadRequestError: for an odd name; NotFoundError: for an unknown provider; ConflictError: for
+        a
             name in use.
 
     """

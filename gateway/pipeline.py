@@ -1,7 +1,8 @@
 """THE CALL, read it first: authenticate → parse → admit → route → open → relay → settle → record.
 
-Everything up to the hold happens before the first byte and answers with a plain error. From the hold
-on, every way out — an answer, a fault, a caller that leaves, a shutdown — passes through ``settle``.
+Everything up to the hold happens before the first byte and answers with a plain error. From the
+hold on, every way out — an answer, a fault, a caller that leaves, a shutdown — passes through
+``settle``.
 """
 
 from billing.holds import Outcome

@@ -1,5 +1,8 @@
-"""What is remembered of a call outside the books: counters, one log line for what went wrong, and a
-nudge to whoever watches the organization live. Nothing here raises or holds up the answer."""
+"""What is remembered of a call outside the books.
+
+Counters, one log line for what went wrong, and a nudge to whoever watches the organization live.
+Nothing here raises or holds up the answer.
+"""
 
 from gateway.call import Call
 from gateway.runtime import Runtime

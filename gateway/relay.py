@@ -1,8 +1,8 @@
 """Relaying: from the upstream to the caller, counted before it is sent, journalled before the end.
 
-Each of the four ways ends with ``ending`` — which journals what the call came to — and only then sends
-its last bytes. No task, log line or object is made per chunk; a caller that reads slowly holds up
-``send``, and with it the reading from upstream.
+Each of the four ways ends with ``ending`` — which journals what the call came to — and only then
+sends its last bytes. No task, log line or object is made per chunk; a caller that reads slowly
+holds up ``send``, and with it the reading from upstream.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,10 +55,12 @@ class Relay:
 
         """
         try:
-            if isinstance(upstream, EventUpstream):
-                await (self._stream_events if self._request.stream else self._whole_events)(upstream)
+            if upstream.speaks_events:
+                relay = self._stream_events if self._request.stream else self._whole_events
+                await relay(upstream)
             else:
-                await (self._stream_bytes if self._request.stream else self._whole_bytes)(upstream)
+                relay_bytes = self._stream_bytes if self._request.stream else self._whole_bytes
+                await relay_bytes(upstream)
         finally:
             await upstream.aclose()
 
@@ -83,19 +85,10 @@ class Relay:
         await call.finish(last)
 
     async def _stream_bytes(self, upstream: ByteUpstream) -> None:
-        call, meter = self._call, self._meter
+        meter = self._meter
         stream = PassThroughStream(self._answer, include_usage=self._request.include_usage)
         try:
-            async for data in upstream.chunks():
-                frames = stream.feed(data)
-                if frames:
-                    await self._send(frames)
-                if stream.uncounted_frames >= COUNT_EVERY or meter.is_late:
-                    meter.add(stream.count_relayed())
-                    if meter.checkpoint_due():
-                        self._checkpoint(meter.closing(Outcome.INTERRUPTED))
-            if not stream.is_done:
-                raise UpstreamError("The model's provider broke off its answer.")
+            await self._pass_through(upstream, stream)
         except TollgateError as error:
             meter.add(stream.count_relayed())
             await self._break_off(error)
@@ -106,7 +99,20 @@ class Relay:
         if stream.usage is None or not meter.report(stream.usage):
             meter.add(stream.count_relayed())
         self._ending(Outcome.COMPLETED)
-        await call.finish(b"data: [DONE]\n\n")
+        await self._call.finish(b"data: [DONE]\n\n")
+
+    async def _pass_through(self, upstream: ByteUpstream, stream: PassThroughStream) -> None:
+        meter = self._meter
+        async for data in upstream.chunks():
+            frames = stream.feed(data)
+            if frames:
+                await self._send(frames)
+            if stream.uncounted_frames >= COUNT_EVERY or meter.is_late:
+                meter.add(stream.count_relayed())
+                if meter.checkpoint_due():
+                    self._checkpoint(meter.closing(Outcome.INTERRUPTED))
+        if not stream.is_done:
+            raise UpstreamError("The model's provider broke off its answer.")
 
     async def _whole_events(self, upstream: EventUpstream) -> None:
         events: list[StreamEvent] = []
@@ -127,12 +133,11 @@ class Relay:
             size += len(data)
             if size > MOST_ANSWER_BYTES:
                 raise UpstreamError("The model's provider sent an endless answer.")
-        body, usage, counted = patch_answer(b"".join(parts), self._answer)
-        self._meter.add(counted)
-        if usage is not None:
-            self._meter.report(usage)
+        patched = patch_answer(b"".join(parts), self._answer)
+        if patched.usage is None or not self._meter.report(patched.usage):
+            self._meter.add(patched.count())
         self._ending(Outcome.COMPLETED)
-        await self._call.answer(body)
+        await self._call.answer(patched.body)
 
     def _count(self, batch: Sequence[StreamEvent]) -> None:
         for event in batch:

@@ -1,6 +1,8 @@
 """The data plane's paths, for Channels' router. Aliases share one handler."""
 
-from channels.routing import URLRouter
+from typing import Any
+
+from channels.consumer import AsyncConsumer
 from django.urls import re_path
 
 from gateway.consumers import (
@@ -12,11 +14,15 @@ from gateway.consumers import (
 
 _OPENAI = r"^(?:v1|api/v1|api)"
 
-routes = [
-    re_path(_OPENAI + r"/chat/completions/?$", CompletionConsumer.as_asgi()),
-    re_path(_OPENAI + r"/models(?:/(?P<model>.*))?$", ModelsConsumer.as_asgi()),
-    re_path(r"^(?:healthz|readyz|metrics)$", StatusConsumer.as_asgi()),
-    re_path(r"^(?:v1|api|anthropic)(?:/|$)", UnknownPathConsumer.as_asgi()),
-]
 
-data_plane = URLRouter(routes)
+def route(pattern: str, consumer: type[AsyncConsumer]) -> Any:
+    """Return a route to a consumer; Channels' router takes Django's patterns and ASGI callables."""
+    return re_path(pattern, consumer.as_asgi())  # type: ignore[arg-type] # typed for views only
+
+
+routes = [
+    route(_OPENAI + r"/chat/completions/?$", CompletionConsumer),
+    route(_OPENAI + r"/models(?:/(?P<model>.*))?$", ModelsConsumer),
+    route(r"^(?:healthz|readyz|metrics)$", StatusConsumer),
+    route(r"^(?:v1|api|anthropic)(?:/|$)", UnknownPathConsumer),
+]

@@ -1,9 +1,9 @@
 """What one api process keeps for its calls, and the loops that look after it.
 
-1. ``current_runtime`` opens it once: at lifespan start-up, or with the first call where a server has
-   no lifespan (daphne).
-2. Loops: bring the journal to disk, adopt dead processes' journals, refresh the catalogue, hear news
-   of keys and models, tell live pages what moved.
+1. ``current_runtime`` opens it once: at lifespan start-up, or with the first call where a server
+   has no lifespan (daphne).
+2. Loops: bring the journal to disk, adopt dead processes' journals, refresh the catalogue, hear
+   news of keys and models, tell live pages what moved.
 3. ``stop``: wait for open calls, then for the writer, then let go of journal and pools.
 """
 
@@ -50,7 +50,7 @@ log = logger(__name__)
 
 
 class Runtime:
-    """Lives in one event loop. ``catalog`` is replaced whole; a call keeps the one it began with."""
+    """Lives in one event loop. ``catalog`` is replaced whole; a call keeps its own."""
 
     def __init__(self) -> None:
         options = {"options": "-c jit=off -c statement_timeout=2000", "connect_timeout": 5}
@@ -181,7 +181,9 @@ async def _repeat(work: Callable[[], Awaitable[None]], pause_s: float) -> None:
         try:
             await work()
         except (DatabaseError, PoolTimeout, RedisError, OSError, TimeoutError) as error:
-            log.warning("loop_failed", loop=getattr(work, "__name__", ""), error=type(error).__name__)
+            log.warning(
+                "loop_failed", loop=getattr(work, "__name__", ""), error=type(error).__name__
+            )
         await asyncio.sleep(pause_s)
 
 
@@ -205,9 +207,7 @@ async def current_runtime() -> Runtime:
 
 async def stop_runtime() -> None:
     """Stop what was started; nothing to do where nothing was."""
-    global _runtime  # noqa: PLW0603 # one a process, by design
+    global _runtime  # one a process, by design
     if _runtime is not None:
         stopping, _runtime = _runtime, None
         await stopping.stop()
-
-

@@ -1,4 +1,4 @@
-"""Provider credentials at rest: encrypted under the platform's secret key, opened only to be sent."""
+"""Provider credentials at rest: sealed under the platform's secret key, opened to be sent."""
 
 import base64
 import hashlib

@@ -29,9 +29,7 @@ def run_tick(
     return tick.parse_answer(row[0])
 
 
-def settlement(
-    request_id: str, price: Price, *, input_tokens: int, output_tokens: int
-) -> Closing:
+def settlement(request_id: str, price: Price, *, input_tokens: int, output_tokens: int) -> Closing:
     usage = Usage(input=input_tokens, output=output_tokens, request=1)
     return Closing(
         request_id,

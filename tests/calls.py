@@ -92,5 +92,3 @@ def transcript(url: str) -> list[dict[str, Any]]:
     """Return what the scripted upstream has seen."""
     seen: list[dict[str, Any]] = requests.get(url + "/transcript", timeout=10).json()
     return seen
-
-

@@ -113,7 +113,16 @@ def running_api(
     command = [sys.executable, "-m", server]
     if server == "uvicorn":
         command += ["config.asgi:application", "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--lifespan", "on"]
+        command += [
+            "--loop",
+            "uvloop",
+            "--http",
+            "httptools",
+            "--no-access-log",
+            "--lifespan",
+            "on",
+            "--no-proxy-headers",
+        ]
         command += ["--timeout-graceful-shutdown", "20"]
     else:
         command += ["-b", "127.0.0.1", "-p", str(port), "config.asgi:application"]

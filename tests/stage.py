@@ -1,6 +1,6 @@
 """A live api process for the tests of one file, with the built-in models and a scripted upstream.
 
-Each test gets an organization of its own (``stage.acme``), so that they do not see each other's money.
+Each test gets an organization of its own (``stage.acme``): they do not see each other's money.
 """
 
 from collections.abc import Iterator
@@ -49,9 +49,7 @@ def house(django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> I
         seed_catalog(test_models=True)
         offer_upstream(upstream.url)
         api = stack.enter_context(
-            running_api(
-                stores.database_url, stores.redis_url, folder, SIMULATOR_TEST_MODELS="1"
-            )
+            running_api(stores.database_url, stores.redis_url, folder, SIMULATOR_TEST_MODELS="1")
         )
         yield House(stores, api, upstream, folder)
 

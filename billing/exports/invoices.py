@@ -12,9 +12,23 @@ from billing.invoices import Month
 from kernel.money import render_cents, render_usd
 
 COLUMNS = (
-    "invoice", "state", "organization", "customer", "period_start", "period_end", "line", "project",
-    "model", "bucket", "quantity", "usd_per_1m", "requests", "amount_usd_exact", "amount_usd",
-    "invoice_total_usd", "invoice_due_usd",
+    "invoice",
+    "state",
+    "organization",
+    "customer",
+    "period_start",
+    "period_end",
+    "line",
+    "project",
+    "model",
+    "bucket",
+    "quantity",
+    "usd_per_1m",
+    "requests",
+    "amount_usd_exact",
+    "amount_usd",
+    "invoice_total_usd",
+    "invoice_due_usd",
 )
 # A month is the organization's own: the label decides, not the UTC instant.
 QUERY: LiteralString = """
@@ -34,8 +48,9 @@ join accounts_organization o on o.id = i.org_id
 join billing_ledgertransaction t on t.org_id = i.org_id
   and t.effective_at >= i.period_start and t.effective_at < i.period_end
 join billing_ledgerentry e on e.txn_id = t.id
-join billing_ledgeraccount a on a.id = e.account_id and a.org_id is null and a.code = 'usage_revenue'
-where i.state = 'final' and to_char(i.period_start at time zone o.timezone, 'YYYY-MM') = %s
+join billing_ledgeraccount a on a.id = e.account_id and a.org_id is null and a.code =
+'usage_revenue' where i.state = 'final' and to_char(i.period_start at time zone o.timezone,
+'YYYY-MM') = %s
 """
 
 

@@ -1,7 +1,8 @@
 """The general ledger's journal of a UTC month: CSV, or beancount that passes ``bean-check``.
 
-Beancount's file opens with the balances brought forward and closes with a balance assertion of every
-account, with no tolerance. The control total is the sum of debits, which must equal that of credits.
+Beancount's file opens with the balances brought forward and closes with a balance assertion of
+every account, with no tolerance. The control total is the sum of debits, which must equal that of
+credits.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,8 +18,17 @@ from billing.invoices import Month
 from kernel.money import render_usd
 
 COLUMNS = (
-    "transaction", "effective_at_utc", "kind", "organization", "entry", "account_owner", "account",
-    "amount_usd", "currency", "reason", "actor",
+    "transaction",
+    "effective_at_utc",
+    "kind",
+    "organization",
+    "entry",
+    "account_owner",
+    "account",
+    "amount_usd",
+    "currency",
+    "reason",
+    "actor",
 )
 QUERY: LiteralString = """
 select t.id, t.effective_at at time zone 'UTC', t.kind, coalesce(o.public_id, 'platform'), e.seq,
@@ -46,13 +56,13 @@ def export_journal(
 ) -> ExportResult:
     """Write a UTC month's entries; debits and credits are equal or the result does not agree."""
     bounds = (month.start("UTC"), month.end("UTC"))
-    debits = credits = 0
+    debit_nanos = credit_nanos = 0
 
     def entries() -> Iterator[TupleRow]:
-        nonlocal debits, credits
+        nonlocal debit_nanos, credit_nanos
         for row in stream_rows(connection, QUERY, bounds):
-            debits += max(row[7], 0)
-            credits -= min(row[7], 0)
+            debit_nanos += max(row[7], 0)
+            credit_nanos -= min(row[7], 0)
             yield row
 
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -61,7 +71,7 @@ def export_journal(
             count = _write_beancount(file, month, balances, entries())
         else:
             count = write_csv(file, COLUMNS, (_csv_row(row) for row in entries()))
-    return ExportResult(count, debits, credits, file_hash(path))
+    return ExportResult(count, debit_nanos, credit_nanos, file_hash(path))
 
 
 def _csv_row(row: TupleRow) -> list[object]:
@@ -75,13 +85,17 @@ def _write_beancount(
     start, end = month.start("UTC").date(), month.end("UTC").date()
     file.write('option "title" "Tollgate ledger"\noption "operating_currency" "USD"\n')
     file.write('option "tolerance_multiplier" "0"\n\n')
-    for owner, code, kind, _, _ in balances:
-        file.write(f"{start - timedelta(days=1)} open {_account(owner, code, kind)} USD\n")
+    file.writelines(
+        f"{start - timedelta(days=1)} open {_account(owner, code, kind)} USD\n"
+        for owner, code, kind, _, _ in balances
+    )
     brought = [row for row in balances if row[3]]
     if brought:
         file.write(f'\n{start - timedelta(days=1)} * "balances brought forward"\n')
-        for owner, code, kind, opening, _ in brought:
-            file.write(f"  {_account(owner, code, kind)}  {render_usd(opening)} USD\n")
+        file.writelines(
+            f"  {_account(owner, code, kind)}  {render_usd(opening)} USD\n"
+            for owner, code, kind, opening, _ in brought
+        )
     current, count = None, 0
     for row in entries:
         if row[0] != current:
@@ -91,8 +105,10 @@ def _write_beancount(
         file.write(f"  {_account(row[5], row[6], row[11])}  {render_usd(row[7])} USD\n")
         count += 1
     file.write("\n")
-    for owner, code, kind, _, closing in balances:
-        file.write(f"{end} balance {_account(owner, code, kind)}  {render_usd(closing)} ~ 0 USD\n")
+    file.writelines(
+        f"{end} balance {_account(owner, code, kind)}  {render_usd(closing)} ~ 0 USD\n"
+        for owner, code, kind, _, closing in balances
+    )
     return count
 
 

@@ -13,8 +13,19 @@ from billing.usage import BUCKETS
 from kernel.money import render_usd
 
 COLUMNS = (
-    "request_id", "occurred_at_utc", "organization", "project", "key", "model", "provider", "outcome",
-    "evidence", *BUCKETS, "price_version", "amount_usd", "ledger_transaction",
+    "request_id",
+    "occurred_at_utc",
+    "organization",
+    "project",
+    "key",
+    "model",
+    "provider",
+    "outcome",
+    "evidence",
+    *BUCKETS,
+    "price_version",
+    "amount_usd",
+    "ledger_transaction",
 )
 QUERY: LiteralString = f"""
 select u.request_id, to_char(u.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
@@ -27,8 +38,8 @@ where u.occurred_at >= %s and u.occurred_at < %s order by u.occurred_at, u.reque
 """  # noqa: S608 # column names of our own
 LEDGER: LiteralString = """
 select coalesce(-sum(e.amount_nanos), 0)::bigint from billing_ledgerentry e
-join billing_ledgeraccount a on a.id = e.account_id and a.org_id is null and a.code = 'usage_revenue'
-join billing_ledgertransaction t on t.id = e.txn_id
+join billing_ledgeraccount a on a.id = e.account_id and a.org_id is null and a.code =
+'usage_revenue' join billing_ledgertransaction t on t.id = e.txn_id
 where t.effective_at >= %s and t.effective_at < %s
 """
 _AMOUNT = COLUMNS.index("amount_usd")

@@ -1,7 +1,7 @@
 """Writing an export: streamed rows, a row count, a control total, a hash.
 
-Rows come through a cursor on the server inside one snapshot; nothing is held in memory but a page. A cell
-that a spreadsheet would run as a formula is escaped.
+Rows come through a cursor on the server inside one snapshot; nothing is held in memory but a page.
+A cell that a spreadsheet would run as a formula is escaped.
 """
 
 import csv
@@ -20,7 +20,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """``control_nanos`` is the file's own total, ``ledger_nanos`` what the ledger says it must be."""
+    """``control_nanos`` is the file's own total, ``ledger_nanos`` what it must be."""
 
     rows: int
     control_nanos: int
@@ -42,9 +42,7 @@ def stream_rows(
         yield from cursor
 
 
-def write_csv(
-    file: TextIO, columns: Sequence[str], rows: Iterable[Sequence[object]]
-) -> int:
+def write_csv(file: TextIO, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
     """Write a header and rows; return how many rows."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)

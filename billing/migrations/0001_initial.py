@@ -69,7 +69,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('at', models.DateTimeField(default=kernel.clock.now)),
-                ('clean', models.BooleanField()),
+                ('is_clean', models.BooleanField()),
                 ('duration_ms', models.IntegerField()),
                 ('report', models.JSONField()),
             ],

@@ -9,9 +9,9 @@ class ProofRun(models.Model):
     """One run of every equation, and the rows that broke any."""
 
     at = models.DateTimeField(default=clock.now)
-    clean = models.BooleanField()
+    is_clean = models.BooleanField()
     duration_ms = models.IntegerField()
     report = models.JSONField()
 
     def __str__(self) -> str:
-        return f"{'clean' if self.clean else 'NOT clean'} at {self.at:%Y-%m-%d %H:%M:%S}"
+        return f"{'clean' if self.is_clean else 'NOT clean'} at {self.at:%Y-%m-%d %H:%M:%S}"

@@ -1,15 +1,16 @@
 """What the pipeline asks of a provider."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol
 
 from gateway.catalog import Deployment
 from gateway.chat import ChatRequest, StreamEvent
 
 
-@runtime_checkable
 class EventUpstream(Protocol):
     """An opened answer in neutral events: the pipeline renders the caller's dialect."""
+
+    speaks_events: Literal[True]
 
     def batches(self) -> AsyncIterator[Sequence[StreamEvent]]:
         """Yield events as they are made, several at a time where they come together."""
@@ -20,9 +21,10 @@ class EventUpstream(Protocol):
         ...
 
 
-@runtime_checkable
 class ByteUpstream(Protocol):
     """An opened answer in the caller's own dialect: its bytes pass through."""
+
+    speaks_events: Literal[False]
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives."""
@@ -45,8 +47,10 @@ class Provider(Protocol):
         """Send the request and return its answer once it has begun.
 
         Raises:
-            UpstreamError, UpstreamTimeoutError, UnavailableError, BadRequestError: in the platform's
-                words; an upstream's own refusals of our key or quota never reach the caller as such.
+            UpstreamError, UpstreamTimeoutError, UnavailableError, BadRequestError: in the
+            platform's
+                words; an upstream's own refusals of our key or quota never reach the caller as
+                such.
 
         """
         ...

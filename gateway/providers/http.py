@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from typing import Literal
 
 import aiohttp
 import orjson
@@ -30,6 +31,8 @@ def open_session() -> aiohttp.ClientSession:
 
 class HttpUpstream:
     """An answer that has begun with a good status."""
+
+    speaks_events: Literal[False] = False
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
@@ -60,7 +63,7 @@ async def post_json(
     url: str,
     body: bytes,
     headers: Mapping[str, str],
-    timeout: aiohttp.ClientTimeout,
+    deadlines: aiohttp.ClientTimeout,
 ) -> HttpUpstream:
     """Send a JSON body and return the answer once its status is good.
 
@@ -73,7 +76,7 @@ async def post_json(
             url,
             data=body,
             headers={"content-type": "application/json", **headers},
-            timeout=timeout,
+            timeout=deadlines,
             allow_redirects=False,
         )
     except (aiohttp.ConnectionTimeoutError, aiohttp.SocketTimeoutError, TimeoutError) as error:

@@ -1,4 +1,4 @@
-"""Any server that speaks OpenAI's chat completions: its bytes go through, two fields are patched."""
+"""Any server that speaks OpenAI's chat completions: its bytes go through, but for two fields."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,9 +17,7 @@ class OpenAIProvider:
 
     dialect = "openai"
 
-    def __init__(
-        self, session: aiohttp.ClientSession, decrypt: Callable[[bytes], str]
-    ) -> None:
+    def __init__(self, session: aiohttp.ClientSession, decrypt: Callable[[bytes], str]) -> None:
         self._session = session
         self._decrypt = decrypt
 

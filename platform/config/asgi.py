@@ -11,13 +11,13 @@ django.setup()
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402 # after setup, as Django asks
 from django.conf import settings  # noqa: E402
-from django.urls import path, re_path  # noqa: E402
+from django.urls import re_path  # noqa: E402
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
 
 
-async def lifespan(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+async def lifespan(_scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Start and stop the data plane's runtime with the server (daphne has no lifespan)."""
     from gateway.runtime import current_runtime, stop_runtime
 
@@ -35,9 +35,9 @@ async def lifespan(scope: dict[str, Any], receive: Receive, send: Send) -> None:
 
 def _data_plane() -> dict[str, Any]:
     from gateway.consumers import UnknownPathConsumer
-    from gateway.routes import routes
+    from gateway.routes import route, routes
 
-    return {"http": URLRouter([*routes, re_path(r"", UnknownPathConsumer.as_asgi())])}
+    return {"http": URLRouter([*routes, route(r"", UnknownPathConsumer)])}
 
 
 def _pages() -> dict[str, Any]:
@@ -46,8 +46,9 @@ def _pages() -> dict[str, Any]:
     from django.core.asgi import get_asgi_application
 
     from gateway.live import LiveConsumer
+    from gateway.routes import route
 
-    live = URLRouter([path("live/", LiveConsumer.as_asgi())])
+    live = URLRouter([route(r"^live/$", LiveConsumer)])
     return {
         "http": get_asgi_application(),
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(live)),
@@ -58,11 +59,12 @@ def _everything() -> dict[str, Any]:
     from gateway.routes import routes
 
     pages = _pages()
-    return {**pages, "http": URLRouter([*routes, re_path(r"", pages["http"])])}
+    rest: Any = re_path(r"", pages["http"])
+    return {**pages, "http": URLRouter([*routes, rest])}
 
 
 _ROLES = {"api": _data_plane, "web": _pages, "all": _everything}
-_router = ProtocolTypeRouter({**_ROLES[settings.SERVE](), "lifespan": lifespan})
+_router: Any = ProtocolTypeRouter({**_ROLES[settings.SERVE](), "lifespan": lifespan})
 
 
 async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:

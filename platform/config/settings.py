@@ -120,7 +120,8 @@ INSTALLED_APPS = [
 ]
 
 if SERVE == "api":
-    # the data plane needs the models and nothing of the pages: a third of the memory, half the start
+    # the data plane needs the models and nothing of the pages: a third of the memory, half the
+    # start
     _PAGES = ("daphne", "django.contrib.admin", "allauth", "axes", "django_", "pages")
     INSTALLED_APPS = [app for app in INSTALLED_APPS if not app.startswith(_PAGES)]
 

@@ -53,7 +53,10 @@ def print_rows(
     table = [names, *[[_cell(row[name]) for name in names] for row in rows]]
     widths = [max(len(line[column]) for line in table) for column in range(len(names))]
     for line in table:
-        out("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n")
+        out(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            + "\n"
+        )
 
 
 def print_row(

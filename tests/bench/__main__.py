@@ -1,9 +1,9 @@
 """``./tollgate bench``: what the gateway costs, beside the same upstream called directly.
 
-Starts real stores with fsync on, a mock upstream, and one api process with everything that a customer's
-call goes through: key, rate limits, hold, metering, journal, settlement. The api process has one core to
-itself; the load generator and the mock share the other, with PostgreSQL and Redis where the scheduler
-puts them. Ends with the proof of the books over every call that was made.
+Starts real stores with fsync on, a mock upstream, and one api process with everything that a
+customer's call goes through: key, rate limits, hold, metering, journal, settlement. The api process
+has one core to itself; the load generator and the mock share the other, with PostgreSQL and Redis
+where the scheduler puts them. Ends with the proof of the books over every call that was made.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psutil
@@ -104,12 +105,22 @@ def pin(pid: int, cores: set[int]) -> None:
         os.sched_setaffinity(pid, cores)
 
 
+def report_line(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 # a report
+
+
+def say_nothing(line: str) -> None:
+    """JSON is printed whole at the end."""
+
+
 async def measure(bench: Bench, seconds: float, *, quiet: bool) -> dict[str, object]:
     """Run every kind with every number of callers, direct and through the gateway."""
     say = (lambda _: None) if quiet else (lambda line: print(line, flush=True))  # noqa: T201 # a report
-    say(f"machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
+    say(
+        f"machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    )
     say(f"{'':8}{'callers':>8}{'direct/s':>10}{'through/s':>11}{'added p50 ms':>14}{'p99 ms':>9}")
-    rows = []
+    rows: list[dict[str, Any]] = []
     await run(bench, PLAIN, callers=8, seconds=2, direct=False)  # warm up
     for kind in (PLAIN, STREAM):
         for callers in CALLERS:

@@ -1,7 +1,7 @@
 """A closed-loop load generator on raw sockets: light enough not to be what is measured.
 
-Each caller keeps one connection and sends its next request when the last answer is complete. It knows as
-much HTTP as the servers measured here speak: content-length and chunked bodies.
+Each caller keeps one connection and sends its next request when the last answer is complete. It
+knows as much HTTP as the servers measured here speak: content-length and chunked bodies.
 """
 
 import asyncio
@@ -113,7 +113,7 @@ async def drive(url: str, request: bytes, *, callers: int, seconds: float) -> Lo
     running = []
     for _ in range(callers):
         _, caller = await loop.create_connection(
-            lambda: _Caller(request, deadline), parts.hostname, parts.port
+            lambda: _Caller(request, deadline), parts.hostname or "", parts.port or 80
         )
         running.append(caller)
     async with asyncio.timeout(seconds + 60):

@@ -12,7 +12,7 @@ from tests.books import settlement
 from tests.factories import Tenant, hold_request
 
 
-def use_at(
+def use_at(  # noqa: PLR0913 # a call has these parts
     database_url: str,
     tenant: Tenant,
     at: datetime,
@@ -25,12 +25,8 @@ def use_at(
     """Hold and settle one call as if the database's clock showed ``at``; return its id."""
     version, price = priced
     request_id = new_request_id()
-    closing = settlement(
-        request_id, price, input_tokens=input_tokens, output_tokens=output_tokens
-    )
-    request = hold_request(
-        tenant, version, max(1, closing.charge_nanos), request_id=request_id
-    )
+    closing = settlement(request_id, price, input_tokens=input_tokens, output_tokens=output_tokens)
+    request = hold_request(tenant, version, max(1, closing.charge_nanos), request_id=request_id)
     with connect_sync(database_url, "past", statement_timeout_ms=10_000) as connection:
         answer = connection.execute(
             "select admit_holds(%s::jsonb, %s, 'past')::text",

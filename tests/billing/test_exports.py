@@ -14,10 +14,10 @@ from billing.exports.journal import export_journal
 from billing.exports.usage import export_usage
 from billing.exports.writing import ExportResult, escape_cell
 from billing.invoices import Month, run_month
+from kernel import clock
 from tests.billing.past import use_at
 from tests.billing.test_invoices import age, last_month, old_price
 from tests.factories import make_tenant
-from kernel import clock
 
 
 def busy_month(database: str) -> Month:
@@ -124,7 +124,14 @@ def test_exporting_again_gives_the_same_bytes(database: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("cell", "written"),
-    [("=1+1", "'=1+1"), ("@x", "'@x"), ("-5.00", "-5.00"), ("plain", "plain"), (None, ""), (-3, "-3")],
+    [
+        ("=1+1", "'=1+1"),
+        ("@x", "'@x"),
+        ("-5.00", "-5.00"),
+        ("plain", "plain"),
+        (None, ""),
+        (-3, "-3"),
+    ],
 )
 def test_a_cell_that_looks_like_a_formula_is_escaped(cell: object, written: str) -> None:
     assert escape_cell(cell) == written

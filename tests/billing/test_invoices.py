@@ -30,9 +30,7 @@ def old_price(month: Month, **usd: str) -> tuple[PriceVersion, Price]:
     version, price = make_price(**usd)
     with connection.cursor() as cursor:
         cursor.execute("alter table billing_priceversion disable trigger append_only")
-        cursor.execute(
-            "update billing_priceversion set effective_from = %s", [month.start("UTC")]
-        )
+        cursor.execute("update billing_priceversion set effective_from = %s", [month.start("UTC")])
         cursor.execute("alter table billing_priceversion enable trigger append_only")
     return version, price
 
@@ -112,7 +110,7 @@ def test_two_schedulers_at_once_make_one_invoice_each_without_a_gap(database: st
     for thread in threads:
         thread.join()
 
-    numbers = sorted(Invoice.objects.values_list("number", flat=True))
+    numbers = list(Invoice.objects.order_by("number").values_list("number", flat=True))
     assert numbers == [1, 2, 3, 4, 5, 6]
     assert InvoiceSeries.objects.get().next_number == 7
     assert_proven(database)

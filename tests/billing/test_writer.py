@@ -73,8 +73,6 @@ def test_a_hold_granted_to_a_caller_who_has_left_is_released(database: str, tmp_
         async with running_writer(database, tmp_path) as (writer, _):
             answer = writer.hold(hold_request(acme, version, 5_000))
             await asyncio.sleep(0)
-            while not writer._idle.is_set() and writer._holds:
-                await asyncio.sleep(0)
             answer.cancel()
             await asyncio.sleep(0.2)
 
@@ -136,7 +134,7 @@ def test_without_a_database_holds_are_refused_within_the_second(tmp_path: Path) 
 
     run(work())
 
-    assert [refusal.why for refusal in refused] == ["unavailable"]
+    assert [refusal and refusal.why for refusal in refused] == ["unavailable"]
 
 
 def hold_request_without_rows() -> HoldRequest:
@@ -255,12 +253,16 @@ def test_a_segment_is_deleted_when_nothing_opened_in_it_is_owed(
     assert list(tmp_path.glob("*.journal")) == []
 
 
-def test_a_call_in_two_segments_is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_in_two_segments_is_read_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("billing.journal.SEGMENT_BYTES", 10)
     journal = Journal(tmp_path, "two")
     journal.open_call("req_1")
     journal.close_call(
-        Closing("req_1", Act.SETTLE, usage=Usage(input=1), charge_nanos=5, outcome=Outcome.COMPLETED)
+        Closing(
+            "req_1", Act.SETTLE, usage=Usage(input=1), charge_nanos=5, outcome=Outcome.COMPLETED
+        )
     )
     for segment in [*journal._older, journal._current]:
         os.close(segment.descriptor)

@@ -58,20 +58,27 @@ def test_a_story_streamed_through_the_sdk(stage: Stage, alias: str) -> None:
         stream=True,
     )
 
-    pieces = []
+    pieces = 0
     for chunk in stream:
         if chunk.choices[0].delta.content:
-            pieces.append(chunk.choices[0].delta.content)
-    assert len(pieces) > 20
+            pieces += 1
+    assert pieces > 20
 
 
 def test_hello_through_curl(stage: Stage) -> None:
     printed = subprocess.run(
         [
-            "curl", "-s", "-X", "POST", stage.api.url + "/v1/chat/completions",
-            "-H", "Content-Type: application/json",
-            "-H", f"Authorization: Bearer {stage.acme.key_text}",
-            "-d", """{
+            "curl",
+            "-s",
+            "-X",
+            "POST",
+            stage.api.url + "/v1/chat/completions",
+            "-H",
+            "Content-Type: application/json",
+            "-H",
+            f"Authorization: Bearer {stage.acme.key_text}",
+            "-d",
+            """{
     "model": "gpt-4o",
     "messages": [
       {"role": "system", "content": "You are a helpful assistant."},
@@ -79,7 +86,9 @@ def test_hello_through_curl(stage: Stage) -> None:
     ]
   }""",
         ],
-        capture_output=True, check=True, timeout=30,
+        capture_output=True,
+        check=True,
+        timeout=30,
     ).stdout
 
     body = json.loads(printed)
@@ -90,10 +99,15 @@ def test_hello_through_curl(stage: Stage) -> None:
 def test_a_haiku_streamed_through_curl(stage: Stage) -> None:
     printed = subprocess.run(
         [
-            "curl", "-sN", stage.api.url + "/v1/chat/completions",
-            "-H", "Content-Type: application/json",
-            "-H", f"Authorization: Bearer {stage.acme.key_text}",
-            "-d", """{
+            "curl",
+            "-sN",
+            stage.api.url + "/v1/chat/completions",
+            "-H",
+            "Content-Type: application/json",
+            "-H",
+            f"Authorization: Bearer {stage.acme.key_text}",
+            "-d",
+            """{
     "model": "gpt-4o",
     "stream": true,
     "messages": [
@@ -101,7 +115,9 @@ def test_a_haiku_streamed_through_curl(stage: Stage) -> None:
     ]
   }""",
         ],
-        capture_output=True, check=True, timeout=30,
+        capture_output=True,
+        check=True,
+        timeout=30,
     ).stdout.decode()
 
     chunks = frames(printed)
@@ -302,9 +318,7 @@ def test_a_conversation_goes_on(stage: Stage) -> None:
     conversation = [{"role": "system", "content": "You are a helpful assistant."}]
     conversation.append({"role": "user", "content": "What's the capital of France?"})
     first = send(stage, {"model": "gpt-3.5-turbo", "messages": conversation}).json()
-    conversation.append(
-        {"role": "assistant", "content": first["choices"][0]["message"]["content"]}
-    )
+    conversation.append({"role": "assistant", "content": first["choices"][0]["message"]["content"]})
     conversation.append({"role": "user", "content": "And what about Germany?"})
 
     second = send(stage, {"model": "gpt-3.5-turbo", "messages": conversation}).json()

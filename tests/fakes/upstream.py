@@ -48,7 +48,7 @@ class UpstreamProtocol(asyncio.Protocol):
         self.task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self.transcript.open_connections += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -82,7 +82,13 @@ class UpstreamProtocol(asyncio.Protocol):
             self.whole(json.dumps([asdict(e) for e in self.transcript.exchanges]).encode())
             return
         request = json.loads(body)
-        script = {"chunks": 64, "delay_ms": 0, "usage": True, "status": 200, "fail_after": None}
+        script: dict[str, Any] = {
+            "chunks": 64,
+            "delay_ms": 0,
+            "usage": True,
+            "status": 200,
+            "fail_after": None,
+        }
         script.update(request.get("mock") or {})
         limit = request.get("max_tokens") or request.get("max_completion_tokens")
         stream = bool(request.get("stream"))
@@ -110,7 +116,9 @@ class UpstreamProtocol(asyncio.Protocol):
             self.whole(completion(request["model"], script["chunks"], usage=script["usage"]))
             return
         self.transport.write(HEAD)
-        self.transport.write(http_chunk(frame(request["model"], {"role": "assistant", "content": ""})))
+        self.transport.write(
+            http_chunk(frame(request["model"], {"role": "assistant", "content": ""}))
+        )
         for position in range(script["chunks"]):
             if position == script["fail_after"]:
                 self.transport.close()
@@ -120,7 +128,9 @@ class UpstreamProtocol(asyncio.Protocol):
             exchange.chunks_sent += 1
             exchange.last_sent_at = monotonic()
         exchange.finished = True
-        self.transport.write(http_chunk(ending(request["model"], script["chunks"], script["usage"])))
+        self.transport.write(
+            http_chunk(ending(request["model"], script["chunks"], script["usage"]))
+        )
         self.transport.write(b"0\r\n\r\n")
 
     def whole(self, body: bytes, status: int = 200) -> None:
@@ -133,8 +143,12 @@ class UpstreamProtocol(asyncio.Protocol):
 def frame(model: str, delta: dict[str, Any], finish: str | None = None) -> bytes:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
     body = {
-        "id": "chatcmpl-upstream", "object": "chat.completion.chunk", "created": 1, "model": model,
-        "choices": [choice], "usage": None,
+        "id": "chatcmpl-upstream",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": model,
+        "choices": [choice],
+        "usage": None,
     }
     return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
 
@@ -145,8 +159,12 @@ def usage_of(chunks: int) -> dict[str, int]:
 
 def ending(model: str, chunks: int, usage: bool) -> bytes:  # noqa: FBT001 # as in the script
     body = {
-        "id": "chatcmpl-upstream", "object": "chat.completion.chunk", "created": 1, "model": model,
-        "choices": [], "usage": usage_of(chunks),
+        "id": "chatcmpl-upstream",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": model,
+        "choices": [],
+        "usage": usage_of(chunks),
     }
     last = b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n" if usage else b""
     return frame(model, {}, "stop") + last + b"data: [DONE]\n\n"
@@ -176,7 +194,10 @@ def whole_stream(model: str, chunks: int, usage: bool) -> bytes:  # noqa: FBT001
 def completion(model: str, chunks: int, *, usage: bool) -> bytes:
     message = {"role": "assistant", "content": WORD * chunks, "refusal": None}
     body: dict[str, Any] = {
-        "id": "chatcmpl-upstream", "object": "chat.completion", "created": 1, "model": model,
+        "id": "chatcmpl-upstream",
+        "object": "chat.completion",
+        "created": 1,
+        "model": model,
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
     }
     if usage:

@@ -22,7 +22,7 @@ __all__ = ["siege"]
 
 
 class Load:
-    """Callers that call, stream and leave until told to stop; some organizations are nearly broke."""
+    """Callers that call, stream and leave until told to stop; some are nearly broke."""
 
     def __init__(self, siege: Siege, ports: list[int], seed: int) -> None:
         self.siege = siege
@@ -30,9 +30,10 @@ class Load:
         self.stop = threading.Event()
         self.served = 0
         self.lock = threading.Lock()
-        self.keys = [make_tenant(f"T{n}", credit_usd=usd).key_text for n, usd in enumerate(
-            ("100", "0.5", "0.05")
-        )]
+        self.keys = [
+            make_tenant(f"T{n}", credit_usd=usd).key_text
+            for n, usd in enumerate(("100", "0.5", "0.05"))
+        ]
         self.threads = [
             threading.Thread(target=self.run, args=(random.Random(seed + n),)) for n in range(8)
         ]
@@ -112,5 +113,3 @@ def test_half_a_minute_of_mixed_load_with_random_kills_leaves_the_books_clean(
 @pytest.mark.timeout(900)
 def test_ten_minutes_of_mixed_load_with_random_kills_leave_the_books_clean(siege: Siege) -> None:
     batter(siege, seconds=600, pause_s=10, seed=11)
-
-

@@ -53,9 +53,7 @@ def siege(
         seed_catalog(test_models=True)
         offer_upstream(upstream.url)
         acme = make_tenant()
-        api = stack.enter_context(
-            running_api(services.database_url, services.redis_url, tmp_path)
-        )
+        api = stack.enter_context(running_api(services.database_url, services.redis_url, tmp_path))
         yield Siege(services, acme, api, upstream, tmp_path)
     connection.close()
     connection.settings_dict.update(kept)

@@ -195,9 +195,7 @@ def test_no_credit_is_402_and_says_what_is_needed_and_nothing_moves(stage: Stage
 
 def test_a_used_up_budget_is_429_with_the_word_budget_and_no_retry(stage: Stage) -> None:
     key = mint_key(stage.acme.project, KeySpec(), actor="test")
-    create_budget(
-        org=stage.acme.org, key=key.key, limit_nanos=1_000, period="day", actor="test"
-    )
+    create_budget(org=stage.acme.org, key=key.key, limit_nanos=1_000, period="day", actor="test")
 
     answer = post(stage.api.url, key.text, chat_body("hacxgpt"))
 
@@ -239,9 +237,7 @@ def test_a_malformed_request_counts_as_a_request_and_comes_after_the_limit(stage
 def test_beyond_the_tokens_per_minute_it_is_429_and_unused_tokens_come_back(stage: Stage) -> None:
     text = mint(stage, tpm=2_000)
 
-    answers = [
-        post(stage.api.url, text, chat_body("hacxgpt", max_tokens=1_500)) for _ in range(2)
-    ]
+    answers = [post(stage.api.url, text, chat_body("hacxgpt", max_tokens=1_500)) for _ in range(2)]
     too_large = post(stage.api.url, text, chat_body("hacxgpt", max_tokens=3_000))
 
     assert [answer.status_code for answer in answers] == [200, 200]

@@ -39,9 +39,7 @@ def test_a_plain_call_is_answered_metered_and_charged_once(stage: Stage) -> None
 def test_a_stream_carries_our_id_and_model_and_no_usage_unless_it_was_asked_for(
     stage: Stage,
 ) -> None:
-    answer = post(
-        stage.api.url, stage.acme.key_text, chat_body(stream=True, mock={"chunks": 3})
-    )
+    answer = post(stage.api.url, stage.acme.key_text, chat_body(stream=True, mock={"chunks": 3}))
 
     chunks = frames(answer.text)
     assert chunks[-1] == "[DONE]"

@@ -37,7 +37,9 @@ class Command(VerbCommand):
 
     def do_pdf(self, options: dict[str, Any]) -> None:
         series, _, number = options["number"].rpartition("-")
-        invoice = Invoice.objects.filter(series_id=series, number=int(number) if number.isdecimal() else 0).first()
+        invoice = Invoice.objects.filter(
+            series_id=series, number=int(number) if number.isdecimal() else 0
+        ).first()
         if invoice is None or invoice.pdf is None:
             raise NotFoundError(f"There is no final invoice {options['number']!r}.")
         Path(options["out"]).write_bytes(bytes(invoice.pdf))

@@ -25,8 +25,10 @@ class Command(VerbCommand):
         create.add_argument("--project", metavar="P", help="id, or a name (made when new)")
         create.add_argument("--name", default="", metavar="N")
         for limit, what in (
-            ("rpm", "requests per minute"), ("tpm", "tokens per minute"),
-            ("rpd", "requests per day"), ("concurrency", "requests at once"),
+            ("rpm", "requests per minute"),
+            ("tpm", "tokens per minute"),
+            ("rpd", "requests per day"),
+            ("concurrency", "requests at once"),
         ):
             create.add_argument(f"--{limit}", metavar="N", help=what)
         create.add_argument("--budget", metavar="USD")
@@ -55,8 +57,11 @@ class Command(VerbCommand):
             minted = mint_key(project, spec, actor=ACTOR)
             if limit_nanos is not None:
                 create_budget(
-                    org=org, key=minted.key, limit_nanos=limit_nanos,
-                    period=options["period"], actor=ACTOR,
+                    org=org,
+                    key=minted.key,
+                    limit_nanos=limit_nanos,
+                    period=options["period"],
+                    actor=ACTOR,
                 )
         print_row({**_row(minted.key), "key": minted.text}, as_json=options["json"])
 

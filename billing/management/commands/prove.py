@@ -27,10 +27,14 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(json.loads(proof.as_json()), indent=2))
         else:
             for finding in proof.findings:
-                self.stdout.write(f"{'DIFF' if finding.rows else 'ok  '} {finding.number:4} {finding.promise}")
+                self.stdout.write(
+                    f"{'DIFF' if finding.rows else 'ok  '} {finding.number:4} {finding.promise}"
+                )
                 for row in finding.rows:
                     self.stdout.write(f"         {row[0]}: {row[1]} ≠ {row[2]}")
             verdict = "clean" if proof.clean else "NOT clean"
-            self.stdout.write(f"{verdict}: {len(proof.findings)} equations in {proof.duration_ms} ms")
+            self.stdout.write(
+                f"{verdict}: {len(proof.findings)} equations in {proof.duration_ms} ms"
+            )
         if not proof.clean:
             raise SystemExit(1)

@@ -36,7 +36,7 @@ class OpenAIDialect:
     def open_stream(self, request: ChatRequest, answer: Answer) -> StreamRenderer:
         return OpenAIStream(request, answer)
 
-    def render_error(self, error: TollgateError, request_id: str) -> bytes:  # noqa: ARG002 # the header says it
+    def render_error(self, error: TollgateError, request_id: str) -> bytes:  # the header says it
         return render_error(error)
 
     def render_models(self, models: Iterable[Mapping[str, Any]]) -> bytes:

@@ -1,12 +1,14 @@
 """OpenAI answers that pass through: whole frames as bytes, a few fields patched, few frames parsed.
 
 The first frame is parsed to learn how this server writes its id and model; from then on both are
-replaced as bytes. Frames are parsed only when they carry usage, an error, or the end. What was relayed
-is kept until it is counted: at a checkpoint, or at an end without the provider's own figures.
+replaced as bytes. Frames are parsed only when they carry usage, an error, or the end. What was
+relayed is kept until it is counted: at a checkpoint, or at an end without the provider's own
+figures.
 """
 
 import re
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 import orjson
 
@@ -44,9 +46,9 @@ class PassThroughStream:
             UpstreamError: for an error frame, an endless frame, or a first frame that is no JSON.
 
         """
-        if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n")
         buffer = self._buffer + data if self._buffer else data
+        if b"\r" in buffer:
+            buffer = buffer.replace(b"\r\n", b"\n")
         cut = buffer.rfind(b"\n\n") + 2
         if cut == 1:
             if len(buffer) > MOST_FRAME_BYTES:
@@ -54,7 +56,12 @@ class PassThroughStream:
             self._buffer = buffer
             return b""
         self._buffer = buffer[cut:]
-        frames = buffer[:cut]
+        frames = self._patch(buffer[:cut])
+        if frames:
+            self._uncounted.append(frames)
+        return frames
+
+    def _patch(self, frames: bytes) -> bytes:
         if not self._patches:
             self._learn(frames)
         if _USAGE.search(frames) or _DONE in frames or _ERROR.search(frames):
@@ -63,15 +70,13 @@ class PassThroughStream:
             frames = frames.replace(found, wanted)
         if not self._include_usage and b'"usage"' in frames:
             frames = _NULL_USAGE.sub(b"", frames)
-        if frames:
-            self._uncounted.append(frames)
         return frames
 
     def count_relayed(self) -> int:
         """Return our own count of the tokens relayed since the last count."""
         relayed = b"".join(self._uncounted)
         self._uncounted.clear()
-        return sum(count_tokens(orjson.loads(text)) for text in _SPOKEN.findall(relayed))
+        return _count_spoken(relayed)
 
     @property
     def uncounted_frames(self) -> int:
@@ -119,8 +124,20 @@ def _parse_frame(line: bytes) -> dict[str, Any]:
     return body
 
 
-def patch_answer(body: bytes, answer: Answer) -> tuple[bytes, Usage | None, int]:
-    """Return a whole answer with our id and model, its usage, and our own count of its text.
+@dataclass(frozen=True, slots=True)
+class PatchedAnswer:
+    """A whole answer under our id and model, and the provider's figures where it gave any."""
+
+    body: bytes
+    usage: Usage | None
+
+    def count(self) -> int:
+        """Return our own count of the tokens in its text."""
+        return _count_spoken(self.body)
+
+
+def patch_answer(body: bytes, answer: Answer) -> PatchedAnswer:
+    """Read and patch a whole answer.
 
     Raises:
         UpstreamError: for what is no chat completion.
@@ -134,9 +151,11 @@ def patch_answer(body: bytes, answer: Answer) -> tuple[bytes, Usage | None, int]
         raise UpstreamError("The model's provider sent an answer that is no completion.")
     parsed["id"] = answer.completion_id
     parsed["model"] = answer.model
-    patched = orjson.dumps(parsed)
-    counted = sum(count_tokens(orjson.loads(text)) for text in _SPOKEN.findall(patched))
-    return patched, parse_usage(parsed.get("usage")), counted
+    return PatchedAnswer(orjson.dumps(parsed), parse_usage(parsed.get("usage")))
+
+
+def _count_spoken(data: bytes) -> int:
+    return sum(count_tokens(orjson.loads(text)) for text in _SPOKEN.findall(data))
 
 
 def parse_usage(usage: object) -> Usage | None:
@@ -146,9 +165,9 @@ def parse_usage(usage: object) -> Usage | None:
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
     reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
-    if not (_is_count(prompt) and _is_count(completion) and cached <= prompt):
+    if not (_is_count(prompt) and _is_count(completion)):
         return None
-    if reasoning > completion:
+    if cached > prompt or reasoning > completion:
         return None
     return Usage(
         input=prompt - cached,
@@ -165,5 +184,5 @@ def _detail(usage: dict[str, Any], group: str, name: str) -> int:
     return value if _is_count(value) else 0
 
 
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value <= 10**12  # noqa: PLR2004 # beyond any context
+def _is_count(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= 10**12  # beyond any context

@@ -20,7 +20,8 @@ class Command(VerbCommand):
         create.add_argument("--kind", required=True, choices=[str(k) for k in Provider.Kind.values])
         create.add_argument("--base-url", default="", metavar="URL")
         create.add_argument(
-            "--api-key-env", metavar="VAR",
+            "--api-key-env",
+            metavar="VAR",
             help="environment variable of this command that holds the provider's key",
         )
 

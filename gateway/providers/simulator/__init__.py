@@ -6,6 +6,7 @@ For trying, testing and load. ``hacxgpt-slow`` spreads every answer over two sec
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Literal
 
 from gateway.catalog import Deployment
 from gateway.chat import ChatRequest, StreamEvent
@@ -36,6 +37,7 @@ class SimulatedUpstream:
     """An answer that is planned and about to be said."""
 
     __slots__ = ("_answer", "_model", "_speed")
+    speaks_events: Literal[True] = True
 
     def __init__(self, answer: SimulatedAnswer, speed: Speed, model: str) -> None:
         self._answer = answer
@@ -63,7 +65,7 @@ class SimulatorProvider:
         request: ChatRequest,
         deployment: Deployment,
         *,
-        max_output_tokens: int,  # noqa: ARG002 # the checked request carries its limit
+        max_output_tokens: int,  # the checked request carries its limit
     ) -> SimulatedUpstream:
         """Plan the answer; the deployment's model names the pace, the caller's model the text.
 

@@ -15,7 +15,7 @@ from gateway.providers.simulator.words import CAPITALS, GREETINGS, HAIKU, HELLOS
 MOST_LOOKED_AT = 900
 MOST_COUNTED = 200
 _NUMBER = r"-?\d{1,12}(?:\.\d{1,6})?"
-_SUM = re.compile(rf"({_NUMBER}) ?([-+*/x×÷]) ?({_NUMBER})")  # noqa: RUF001 # signs people type
+_SUM = re.compile(rf"({_NUMBER}) ?([-+*/x×÷]) ?({_NUMBER})")  # signs people type
 _ASKS_FOR_SUM = re.compile(
     r"(?:(?:and )?what(?:'s| is| about| does)?|how much is|calculate|compute|solve|add)?[\s:]*",
     re.IGNORECASE,

@@ -176,7 +176,7 @@ def test_public_and_inline_pictures_are_taken(url: str) -> None:
         "http://100.64.0.1/a", "http://0.0.0.0/a", "http://224.0.0.1/a", "http://[::1]/a",
         "http://[::ffff:127.0.0.1]/a", "http://[fe80::1]/a", "http://[fc00::1]/a",
         "http://[64:ff9b::7f00:1]/a", "http://[2002:7f00:1::]/a", "http://[::]/a",
-        "http://１２７.0.0.1/a", "http://127%2e0%2e0%2e1/a", "http://exa mple.com/a",  # noqa: RUF001
+        "http://１２７.0.0.1/a", "http://127%2e0%2e0%2e1/a", "http://exa mple.com/a",
         "http://example.com\\@127.0.0.1/a", "http://example.com:99999/a", "http://db.internal/a",
         "data:image/svg+xml;base64,AAAA", "data:text/plain;base64,AAAA", "data:image/png,AAAA",
     ],

@@ -41,7 +41,7 @@ TEXT = st.text(max_size=60) | st.text(alphabet=" \n\tabzéЖ日1.9🙂", max_siz
         ("日本 語", ["日", "本", " 語"]),
         ("ok 🙂", ["ok", " 🙂"]),
         ("x\u00a0y", ["x", "\u00a0", "y"]),
-        ("2×3", ["2", "×", "3"]),  # noqa: RUF001 # the sign is meant
+        ("2×3", ["2", "×", "3"]),  # the sign is meant
     ],
 )
 def test_a_text_is_cut_by_the_rules(text: str, tokens: list[str]) -> None:
