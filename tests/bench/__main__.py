@@ -116,10 +116,9 @@ def say_nothing(line: str) -> None:
 
 async def measure(bench: Bench, seconds: float, *, quiet: bool) -> dict[str, object]:
     """Run every kind with every number of callers, direct and through the gateway."""
-    say = (lambda _: None) if quiet else (lambda line: print(line, flush=True))  # noqa: T201 # a report
-    say(
-        f"machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    )
+    say: Callable[[str], None] = say_nothing if quiet else report_line
+    cores, version = os.cpu_count(), platform.python_version()
+    say(f"machine: {cores} cores, {platform.machine()}, Python {version}")
     say(f"{'':8}{'callers':>8}{'direct/s':>10}{'through/s':>11}{'added p50 ms':>14}{'p99 ms':>9}")
     rows: list[dict[str, Any]] = []
     await run(bench, PLAIN, callers=8, seconds=2, direct=False)  # warm up
