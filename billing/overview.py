@@ -136,8 +136,9 @@ def read_spend(org: Organization) -> Spend:
     first_day = today - timedelta(days=CHART_DAYS - 1)
     month_day = today.replace(day=1)
     since = _midnight(min(first_day, month_day), zone)
+    until = _midnight(today + timedelta(days=1), zone)
     groups = list(
-        UsageEvent.objects.filter(org_id=org.pk, occurred_at__gte=since)
+        UsageEvent.objects.filter(org_id=org.pk, occurred_at__gte=since, occurred_at__lt=until)
         .annotate(day=TruncDate("occurred_at", tzinfo=zone))
         .values("day", "key_id")
         .annotate(total=Sum("amount_nanos"), calls=Count("request_id"), last=Max("occurred_at"))

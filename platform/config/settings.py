@@ -212,8 +212,7 @@ TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
 STATIC_URL = "/static/"
-STATIC_ROOT = DATA_DIR / "static"
-WHITENOISE_USE_FINDERS = True
+WHITENOISE_USE_FINDERS = True  # served from the packages they are in: nothing to collect
 WHITENOISE_AUTOREFRESH = DEBUG
 
 LOGGING = {
