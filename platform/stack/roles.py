@@ -72,8 +72,9 @@ def worker(env: Mapping[str, str], logs: Path) -> Child:
 
 
 def beat(env: Mapping[str, str], logs: Path) -> Child:
+    """Return the clock. It may miss a signal that comes just as it starts, and may be killed."""
     arguments = ("--scheduler", "django_celery_beat.schedulers:DatabaseScheduler")
-    command = _celery("beat", arguments, env, logs, stop_timeout_s=10.0)
+    command = _celery("beat", arguments, env, logs, stop_timeout_s=3.0)
     return Child(command, is_ready=lambda child: "beat: Starting..." in child.written())
 
 

@@ -26,7 +26,7 @@ from .terminal import say
 
 RESTARTS = 5
 RESTARTS_WITHIN_S = 60.0
-PAUSES_S = (0.1, 0.5, 1.0, 2.0, 4.0)
+PAUSES_S = (0.1, 0.3, 0.6, 1.2, 2.4)
 WATCH_S = 1.0
 HURRIED_S = 2.0
 DOOR_PAUSE_S = 0.3

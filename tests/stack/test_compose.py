@@ -94,7 +94,7 @@ def test_the_command_of_a_celery_role_starts_it(
     try:
         child.start(30)
     finally:
-        child.stop()
+        child.stop(timeout_s=3)  # beat may miss a signal that comes just as it starts
 
 
 @pytest.mark.parametrize(

@@ -201,3 +201,15 @@ def test_sessions_that_were_busy_when_their_server_was_killed_do_not_prevent_a_r
 
     assert ask(services, "SELECT 1") == [(1,)]
     busy.close()
+
+
+def test_a_big_log_is_rotated_at_the_next_start(start: Starter, folder: Path) -> None:
+    log = folder / "logs" / "redis.log"
+    log.parent.mkdir()
+    log.touch()
+    os.truncate(log, 10 * 1024 * 1024 + 1)
+
+    start(folder)
+
+    assert log.stat().st_size < 1024 * 1024
+    assert log.with_name("redis.log.1").stat().st_size == 10 * 1024 * 1024 + 1

@@ -11,7 +11,7 @@ import pytest
 from tests.stack.machine import ROOT, processes_on, until
 from tests.stack.toy import Stack, gone, stack_environment, start_stack
 
-pytestmark = pytest.mark.xdist_group("stack")
+pytestmark = pytest.mark.xdist_group("up")
 
 
 @pytest.fixture
