@@ -23,6 +23,8 @@ _NULL_USAGE = re.compile(rb',\s*"usage":\s*null')
 _ERROR = re.compile(rb'data:\s*\{\s*"error"')
 _SPOKEN = re.compile(rb'"(?:content|reasoning_content|refusal|arguments)":\s*("(?:[^"\\]|\\.)*")')
 _DONE = b"data: [DONE]"
+# What makes a frame worth parsing. Plain searches: one expression for all cost five times as much.
+_MARKS = (b'"usage":{', b'"usage": {', _DONE, b'{"error"', b'{ "error"')
 
 
 class PassThroughStream:
@@ -64,12 +66,15 @@ class PassThroughStream:
     def _patch(self, frames: bytes) -> bytes:
         if not self._patches:
             self._learn(frames)
-        if _USAGE.search(frames) or _DONE in frames or _ERROR.search(frames):
-            frames = self._sort_out(frames)
+        marks = [place for place in map(frames.find, _MARKS) if place >= 0]
+        if marks:
+            before = frames.rfind(b"\n\n", 0, min(marks))
+            start = 0 if before < 0 else before + 2
+            frames = frames[:start] + self._sort_out(frames[start:])
         for found, wanted in self._patches:
             frames = frames.replace(found, wanted)
         if not self._include_usage and b'"usage"' in frames:
-            frames = _NULL_USAGE.sub(b"", frames)
+            frames = _NULL_USAGE.sub(b"", frames.replace(b',"usage":null', b""))
         return frames
 
     def count_relayed(self) -> int:
