@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def servers(stores: Stores, tmp_path: Path) -> Iterator[tuple[Server, Server]]:
-    """Alice owns Acme, which has a hundred dollars and no key; pages on daphne, calls on uvicorn."""
+    """Alice owns Acme, which has money and no key yet; pages on daphne, calls on uvicorn."""
     seed_catalog(test_models=True)
     acme = make_tenant("Acme")
     acme.key.delete()

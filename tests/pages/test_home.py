@@ -4,11 +4,14 @@ import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
 import time_machine
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 
 from accounts.models import Member, Organization
+from billing import overview
 from billing.invoices import Month, run_month
 from billing.models import UsageEvent
 from billing.organizations import add_member
@@ -74,6 +77,28 @@ def test_the_chart_the_keys_and_the_months_calls_add_up(cast: Cast) -> None:
     assert sum(day.calls for day in spend.days) == UsageEvent.objects.count()
     assert spend.by_key[cast.acme.key.pk].month_nanos == spend.month_nanos
     assert len(spend.days) == 30
+
+
+def test_a_slow_sum_of_the_past_is_kept_while_new_calls_still_count(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "SLOW_S", -1)
+    monkeypatch.setattr(overview, "KEPT_TIMES", 10**6)
+    priced = make_price()
+
+    def use(at: datetime) -> None:
+        use_at(cast.database_url, cast.acme, at, priced, input_tokens=10**6, output_tokens=0)
+
+    with time_machine.travel(NOW, tick=False):
+        use(NOW - timedelta(days=2))
+        first = read_spend(cast.acme.org).month_nanos
+        use(NOW - timedelta(minutes=1))
+        use(NOW - timedelta(days=2))
+        kept = read_spend(cast.acme.org).month_nanos
+        cache.clear()
+        fresh = read_spend(cast.acme.org).month_nanos
+
+    assert (first, kept, fresh) == (10**9, 2 * 10**9, 3 * 10**9)
 
 
 def test_the_table_beside_the_chart_says_what_the_bars_say(cast: Cast) -> None:
