@@ -10,7 +10,9 @@ from gateway.draft import Draft
 from gateway.estimate import Estimate
 from gateway.limits import Check, Defaults, RateLimiter, Slots, checks_for, slots_for
 from gateway.metering import Meter
+from gateway.sale import Sale
 from gateway.tokenizer import count_prompt
+from gateway.tranches import Tranches
 
 HOLD_MARGIN_S = 60
 
@@ -59,8 +61,8 @@ async def ask_limits(
 
 async def hold_money(
     books: Books, principal: Principal, draft: Draft, request_id: str, defaults: Defaults
-) -> Meter:
-    """Set aside the most the call can cost, and return its meter.
+) -> Sale:
+    """Set aside the most the call can cost, or its first tranche.
 
     Raises:
         TollgateError: budget, credit, key, or the books do not answer.
@@ -81,10 +83,18 @@ async def hold_money(
             defaults.most_call_s + HOLD_MARGIN_S,
         )
     )
-    return Meter(
+    tranches = Tranches(
+        books.writer,
+        request_id,
+        model.price,
+        covered=bounds.first_output_tokens,
+        most=bounds.output_tokens,
+    )
+    meter = Meter(
         request_id,
         model.price,
         prompt_tokens=count_prompt(request),
         most_input=bounds.input_tokens,
         most_output=bounds.output_tokens,
     )
+    return Sale(books, principal, meter, tranches)

@@ -20,6 +20,7 @@ class StopReason(StrEnum):
     LENGTH = "length"
     TOOL_CALLS = "tool_calls"
     CONTENT_FILTER = "content_filter"
+    BUDGET = "budget"
 
 
 @dataclass(frozen=True, slots=True)

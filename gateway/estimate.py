@@ -5,26 +5,33 @@ from dataclasses import dataclass
 from billing.pricing import Price
 from gateway.chat import ChatRequest
 from gateway.tokenizer import prompt_upper_bound
+from gateway.tranches import TRANCHE_TOKENS
 from kernel.money import Nanos
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Upper bounds in tokens: ``output_tokens`` over all choices together."""
+    """Upper bounds in tokens, over all choices together.
+
+    ``first_output_tokens`` is what the first hold covers of ``output_tokens``.
+    """
 
     input_tokens: int
     output_tokens: int
+    first_output_tokens: int
 
     @property
     def total_tokens(self) -> int:
         return self.input_tokens + self.output_tokens
 
     def ceiling(self, price: Price) -> Nanos:
-        """Return the hold: no usage within the bounds costs more."""
-        return price.ceiling(input_tokens=self.input_tokens, output_tokens=self.output_tokens)
+        """Return the first hold: no usage within what it covers costs more."""
+        return price.ceiling(input_tokens=self.input_tokens, output_tokens=self.first_output_tokens)
 
 
 def estimate(request: ChatRequest, *, max_output_tokens: int) -> Estimate:
     """Bound a call; without ``max_tokens`` of its own the model's limit counts."""
-    each = request.max_tokens or max_output_tokens
-    return Estimate(prompt_upper_bound(request), each * request.n)
+    output = (request.max_tokens or max_output_tokens) * request.n
+    is_seen_growing = request.stream and request.n == 1
+    first = min(output, TRANCHE_TOKENS) if is_seen_growing else output
+    return Estimate(prompt_upper_bound(request), output, first)

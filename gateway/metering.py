@@ -40,6 +40,10 @@ class Meter:
             self.first_token_at = clock.monotonic()
         self.output_tokens += tokens
 
+    def take_back(self, tokens: int) -> None:
+        """Uncount output that will not be relayed after all."""
+        self.output_tokens -= tokens
+
     def report(self, usage: Usage) -> bool:
         """Take the provider's figures; return False for figures that are not believed."""
         within = (

@@ -38,22 +38,13 @@ async def serve_completion(call: Call, runtime: Runtime) -> None:
             runtime.limiter, principal, draft.bounds, call=call, defaults=runtime.defaults
         )
         request, model = draft.request, draft.model
-        meter = await hold_money(runtime.books, principal, draft, call.request_id, runtime.defaults)
-        sale = Sale(runtime.books, principal, meter)
+        sale = await hold_money(runtime.books, principal, draft, call.request_id, runtime.defaults)
         opened = await open_first_willing(model, request, runtime.providers)
-        meter.provider = opened.deployment.provider
+        sale.meter.provider = opened.deployment.provider
         answer = Answer(
             f"chatcmpl-{call.request_id[4:]}", request.model, clock.now_s(), FINGERPRINT
         )
-        relay = Relay(
-            call,
-            request,
-            answer,
-            meter,
-            checkpoint=runtime.books.checkpoint,
-            ending=sale.complete,
-        )
-        await relay.run(opened.upstream)
+        await Relay(call, request, answer, sale).run(opened.upstream)
     except TollgateError as error:
         if sale is not None:
             sale.settle(Outcome.TRUNCATED)

@@ -1,50 +1,38 @@
 """Relaying: from the upstream to the caller, counted before it is sent, journalled before the end.
 
-Each of the four ways ends with ``ending`` — which journals what the call came to — and only then
+Each of the four ways ends with ``complete`` — which journals what the call came to — and only then
 sends its last bytes. No task, log line or object is made per chunk; a caller that reads slowly
 holds up ``send``, and with it the reading from upstream.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from billing.holds import Closing, Outcome
+from billing.holds import Outcome
 from gateway.call import Call
 from gateway.chat import Answer, ChatRequest, ChoiceFinished, StreamEvent, UsageReported
-from gateway.dialects.openai.passthrough import PassThroughStream, patch_answer
-from gateway.metering import Meter
+from gateway.dialects.openai.passthrough import PassThroughStream, cut_frames, patch_answer
 from gateway.providers.base import ByteUpstream, EventUpstream, Upstream
+from gateway.sale import Sale
 from kernel.errors import TollgateError, UpstreamError
 
 MOST_ANSWER_BYTES = 64 * 2**20
 COUNT_EVERY = 32
-Checkpoint = Callable[[Closing], None]
-Ending = Callable[[Outcome], None]
+# No server spends fewer bytes of frame on a token; so this never guesses too few tokens.
+BYTES_PER_TOKEN = 8
 
 
 class Relay:
-    """One call's way from upstream to caller.
+    """One call's way from upstream to caller, at the sale's expense."""
 
-    ``checkpoint`` writes a running stream's state to the journal, ``ending`` closes the call there.
-    """
+    __slots__ = ("_answer", "_call", "_meter", "_request", "_sale", "_tranches")
 
-    __slots__ = ("_answer", "_call", "_checkpoint", "_ending", "_meter", "_request")
-
-    def __init__(
-        self,
-        call: Call,
-        request: ChatRequest,
-        answer: Answer,
-        meter: Meter,
-        *,
-        checkpoint: Checkpoint,
-        ending: Ending,
-    ) -> None:
+    def __init__(self, call: Call, request: ChatRequest, answer: Answer, sale: Sale) -> None:
         self._call = call
         self._request = request
         self._answer = answer
-        self._meter = meter
-        self._checkpoint = checkpoint
-        self._ending = ending
+        self._sale = sale
+        self._meter = sale.meter
+        self._tranches = sale.tranches
 
     async def run(self, upstream: Upstream) -> None:
         """Relay everything and close the upstream, whatever happens.
@@ -67,28 +55,48 @@ class Relay:
     async def _stream_events(self, upstream: EventUpstream) -> None:
         call, meter = self._call, self._meter
         renderer = call.dialect.open_stream(self._request, self._answer)
+        outcome = Outcome.COMPLETED
         try:
             async for batch in upstream.batches():
-                self._count(batch)
-                frames = renderer.render(batch)
+                affordable = await self._afford(batch)
+                frames = renderer.render(affordable)
                 if frames:
                     await self._send(frames)
-                if meter.checkpoint_due():
-                    self._checkpoint(meter.closing(Outcome.INTERRUPTED))
+                self._sale.checkpoint()
+                if len(affordable) < len(batch):
+                    outcome = Outcome.BUDGET_EXHAUSTED
+                    break
         except TollgateError as error:
             await self._break_off(error)
             raise
         last = renderer.finish(meter.usage)
+        if outcome is Outcome.BUDGET_EXHAUSTED:
+            last = renderer.cut_off() + last
         if not call.started:
             await call.start_stream()
-        self._ending(Outcome.COMPLETED)
+        self._sale.complete(outcome)
         await call.finish(last)
 
+    async def _afford(self, batch: Sequence[StreamEvent]) -> Sequence[StreamEvent]:
+        """Count a batch and return it, or as much of its beginning as money can be held for."""
+        meter, tranches = self._meter, self._tranches
+        before = meter.output_tokens
+        self._count(batch)
+        tranches.extend_ahead(meter.output_tokens)
+        if meter.output_tokens <= tranches.covered or await tranches.cover(meter.output_tokens):
+            return batch
+        room, place = tranches.covered - before, 0
+        while place < len(batch) and (tokens := _tokens(batch[place])) <= room:
+            room -= tokens
+            place += 1
+        meter.take_back(meter.output_tokens - (tranches.covered - room))
+        return batch[:place]
+
     async def _stream_bytes(self, upstream: ByteUpstream) -> None:
-        meter = self._meter
+        call, meter = self._call, self._meter
         stream = PassThroughStream(self._answer, include_usage=self._request.include_usage)
         try:
-            await self._pass_through(upstream, stream)
+            is_whole = await self._pass_through(upstream, stream)
         except TollgateError as error:
             meter.add(stream.count_relayed())
             await self._break_off(error)
@@ -96,23 +104,37 @@ class Relay:
         except BaseException:
             meter.add(stream.count_relayed())
             raise
+        if not is_whole:
+            renderer = call.dialect.open_stream(self._request, self._answer)
+            self._sale.complete(Outcome.BUDGET_EXHAUSTED)
+            await call.finish(renderer.cut_off() + renderer.finish(meter.usage))
+            return
         if stream.usage is None or not meter.report(stream.usage):
             meter.add(stream.count_relayed())
-        self._ending(Outcome.COMPLETED)
-        await self._call.finish(b"data: [DONE]\n\n")
+        self._sale.complete(Outcome.COMPLETED)
+        await call.finish(b"data: [DONE]\n\n")
 
-    async def _pass_through(self, upstream: ByteUpstream, stream: PassThroughStream) -> None:
-        meter = self._meter
+    async def _pass_through(self, upstream: ByteUpstream, stream: PassThroughStream) -> bool:
+        """Relay a stream's bytes and return True, or False where money for the rest ran out."""
+        meter, tranches = self._meter, self._tranches
         async for data in upstream.chunks():
             frames = stream.feed(data)
+            if tranches.is_tight(meter.output_tokens + len(frames) // BYTES_PER_TOKEN):
+                meter.add(stream.count_relayed())
+                tranches.extend_ahead(meter.output_tokens)
+                if not await tranches.cover(meter.output_tokens):
+                    cut = cut_frames(frames, meter.output_tokens - tranches.covered)
+                    meter.take_back(cut.cut_tokens)
+                    await self._send(cut.frames)
+                    return False
             if frames:
                 await self._send(frames)
             if stream.uncounted_frames >= COUNT_EVERY or meter.is_late:
                 meter.add(stream.count_relayed())
-                if meter.checkpoint_due():
-                    self._checkpoint(meter.closing(Outcome.INTERRUPTED))
+                self._sale.checkpoint()
         if not stream.is_done:
             raise UpstreamError("The model's provider broke off its answer.")
+        return True
 
     async def _whole_events(self, upstream: EventUpstream) -> None:
         events: list[StreamEvent] = []
@@ -122,7 +144,7 @@ class Relay:
         body = self._call.dialect.render_answer(
             self._request, self._answer, events, self._meter.usage
         )
-        self._ending(Outcome.COMPLETED)
+        self._sale.complete(Outcome.COMPLETED)
         await self._call.answer(body)
 
     async def _whole_bytes(self, upstream: ByteUpstream) -> None:
@@ -136,15 +158,15 @@ class Relay:
         patched = patch_answer(b"".join(parts), self._answer)
         if patched.usage is None or not self._meter.report(patched.usage):
             self._meter.add(patched.count())
-        self._ending(Outcome.COMPLETED)
+        self._sale.complete(Outcome.COMPLETED)
         await self._call.answer(patched.body)
 
     def _count(self, batch: Sequence[StreamEvent]) -> None:
         for event in batch:
             if isinstance(event, UsageReported):
                 self._meter.report(event.usage)
-            elif not isinstance(event, ChoiceFinished):
-                self._meter.add(event.tokens)
+            else:
+                self._meter.add(_tokens(event))
 
     async def _send(self, frames: bytes) -> None:
         if not self._call.started:
@@ -155,6 +177,10 @@ class Relay:
         """Close a started stream with an error frame; an answer not begun is left to the door."""
         if not self._call.started:
             return
-        self._ending(Outcome.TRUNCATED)
+        self._sale.complete(Outcome.TRUNCATED)
         renderer = self._call.dialect.open_stream(self._request, self._answer)
         await self._call.finish(renderer.fail(error))
+
+
+def _tokens(event: StreamEvent) -> int:
+    return 0 if isinstance(event, ChoiceFinished | UsageReported) else event.tokens

@@ -4,14 +4,18 @@ from accounts.principal import Principal
 from billing.holds import Outcome
 from gateway.books import Books
 from gateway.metering import Meter
+from gateway.tranches import Tranches
 
 
 class Sale:
     """``complete`` before the last bytes go out; ``settle`` on every other way out."""
 
-    def __init__(self, books: Books, principal: Principal, meter: Meter) -> None:
+    def __init__(
+        self, books: Books, principal: Principal, meter: Meter, tranches: Tranches
+    ) -> None:
         self.principal = principal
         self.meter = meter
+        self.tranches = tranches
         self.is_open = True
         self._books = books
 
@@ -19,6 +23,11 @@ class Sale:
     def used_tokens(self) -> int:
         usage = self.meter.usage
         return usage.prompt_tokens + usage.completion_tokens
+
+    def checkpoint(self) -> None:
+        """Journal what a running stream has come to, where that is due."""
+        if self.meter.checkpoint_due():
+            self._books.checkpoint(self.meter.closing(Outcome.INTERRUPTED))
 
     def complete(self, outcome: Outcome) -> None:
         """Journal and queue what the call came to. Never waits, never raises."""

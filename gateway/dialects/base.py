@@ -27,6 +27,10 @@ class StreamRenderer(Protocol):
         """Return the frames of these events, possibly empty."""
         ...
 
+    def cut_off(self) -> bytes:
+        """Return the last chunk of an only choice that no money is left for."""
+        ...
+
     def finish(self, usage: Usage) -> bytes:
         """Return the closing frames of a stream that ended well."""
         ...

@@ -27,6 +27,23 @@ _DONE = b"data: [DONE]"
 _MARKS = (b'"usage":{', b'"usage": {', _DONE, b'{"error"', b'{ "error"')
 
 
+@dataclass(frozen=True, slots=True)
+class CutFrames:
+    """The frames that stay, and the tokens of those that were cut away, by our own count."""
+
+    frames: bytes
+    cut_tokens: int
+
+
+def cut_frames(frames: bytes, excess: int) -> CutFrames:
+    """Cut whole frames from the end until ``excess`` tokens are gone, or nothing is left."""
+    kept = [frame for frame in frames.split(b"\n\n") if frame]
+    gone = 0
+    while kept and gone < excess:
+        gone += _count_spoken(kept.pop())
+    return CutFrames(b"".join(frame + b"\n\n" for frame in kept), gone)
+
+
 class PassThroughStream:
     """One streamed answer on its way through. ``usage`` and ``is_done`` fill as it goes."""
 

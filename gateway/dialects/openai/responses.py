@@ -25,6 +25,7 @@ FINISH_REASONS: Mapping[StopReason, str] = MappingProxyType(
         StopReason.LENGTH: "length",
         StopReason.TOOL_CALLS: "tool_calls",
         StopReason.CONTENT_FILTER: "content_filter",
+        StopReason.BUDGET: "length",
     }
 )
 

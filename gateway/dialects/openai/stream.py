@@ -16,6 +16,7 @@ from gateway.chat import (
     Answer,
     ChatRequest,
     ChoiceFinished,
+    StopReason,
     StreamEvent,
     TextDelta,
     ToolCallDelta,
@@ -26,6 +27,8 @@ from gateway.dialects.openai.responses import FINISH_REASONS, dump_text, render_
 from kernel.errors import TollgateError
 
 DONE = b"data: [DONE]\n\n"
+# Not under "error": the SDKs raise on that word, and this is a clean end.
+BUDGET_EXHAUSTED = b',"x_tollgate":{"code":"budget_exhausted"}}\n\n'
 
 
 class OpenAIStream:
@@ -66,6 +69,11 @@ class OpenAIStream:
                 self._render_other(event, frames)
         return b"".join(frames)
 
+    def cut_off(self) -> bytes:
+        """Return the last chunk of an only choice that no money is left for, begun or not."""
+        self._opened = max(self._opened, 1)
+        return self.render([ChoiceFinished(0, StopReason.BUDGET)])
+
     def finish(self, usage: Usage) -> bytes:
         """Return the usage chunk, where it was asked for, and the end."""
         if not self._include_usage:
@@ -90,6 +98,8 @@ class OpenAIStream:
                     self._open(choice, frames)
                 word = b'"' + FINISH_REASONS[reason].encode() + b'"'
                 frames.append(self._chunk(choice, b"", finish_reason=word))
+                if reason is StopReason.BUDGET:
+                    frames[-1] = frames[-1].removesuffix(b"}\n\n") + BUDGET_EXHAUSTED
             case _:
                 pass
 
