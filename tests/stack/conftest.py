@@ -21,7 +21,8 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def start() -> Iterator[Starter]:
+def start(folder: Path) -> Iterator[Starter]:
+    """Start servers; they end before the folder goes, hence its place among the arguments."""
     with ExitStack() as started:
 
         def starter(path: Path, *, durable: bool = False, way: Way | None = None) -> Services:

@@ -45,6 +45,7 @@ def here(service: str, stores: Any, tmp_path: Path, port: int = 0) -> Command:
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "DATA_DIR": str(tmp_path),
             "PATH": os.environ["PATH"],
+            "TMPDIR": str(tmp_path),
         },
         cwd=ROOT,
         log=tmp_path / f"{service}.log",

@@ -138,6 +138,7 @@ def stack_environment(root: Path, data: Path) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(root),
+        "TMPDIR": str(data.parent),  # a killed Celery pool leaves its folder behind
         "LANG": "C.UTF-8",
         "PYTHONPATH": os.pathsep.join((str(root), str(root / "platform"))),
         "DATA_DIR": str(data),
