@@ -37,6 +37,7 @@ class Outcome(StrEnum):
     DISCONNECTED = "disconnected"
     INTERRUPTED = "interrupted"
     TRUNCATED = "truncated"
+    BUDGET_EXHAUSTED = "budget_exhausted"
 
 
 @dataclass(frozen=True, slots=True)
