@@ -5,9 +5,11 @@ stand, read-only, on the page of what they belong to: transaction, budget, hold.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import Field
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -154,6 +156,15 @@ class PriceVersionAdmin(ReadOnlyAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("billing.add_priceversion")
+
+    def formfield_for_dbfield(
+        self, db_field: "Field[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        """Ask for dollars: one who meant two dollars must not sell for two nanos."""
+        if not db_field.name.endswith("_nanos"):
+            return super().formfield_for_dbfield(db_field, request, **kwargs)
+        bucket = db_field.name.removesuffix("_nanos").replace("_", " ").capitalize()
+        return UsdField(label=f"{bucket}, USD per 1M", initial="0")
 
     def save_model(
         self,

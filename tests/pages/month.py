@@ -12,7 +12,7 @@ from kernel import clock
 from kernel.ids import new_request_id
 
 MODELS = ("hacxgpt", "gpt-4o", "claude-sonnet-4-6", "gemini-2.5-pro")
-OUTCOMES = ("completed",) * 22 + ("disconnected", "interrupted", "truncated")
+OUTCOMES = ("completed",) * 40 + ("disconnected", "interrupted", "truncated", "budget_exhausted")
 
 
 def seed_month(

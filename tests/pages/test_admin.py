@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from accounts.models import ApiKey, AuditEvent, User
 from billing.models import Budget, Hold, LedgerTransaction, PriceVersion
+from billing.usage import BUCKETS
 from gateway.models import Provider
 from pages.admin import MOST_LISTED
 from tests.pages.conftest import PASSWORD, Cast
@@ -109,6 +110,20 @@ def test_a_budget_is_made_and_changed_in_dollars_and_audited(cast: Cast, operato
     assert (made, budget.limit_nanos, Budget.objects.count()) == (2_500_000_000, 1, 1)
     actions = AuditEvent.objects.filter(actor="operator@example.com").values_list("action")
     assert [action for (action,) in actions.order_by("pk")] == ["budget.create", "budget.change"]
+
+
+def test_a_price_is_added_in_dollars_and_never_touched_again(operator: Client) -> None:
+    prices = {f"{bucket}_nanos": "0" for bucket in BUCKETS} | {"output_nanos": "2.5"}
+    operator.post(
+        reverse("admin:billing_priceversion_add"),
+        {"model": "m-1", "effective_from_0": "2026-01-01", "effective_from_1": "0:00", **prices},
+    )
+
+    version = PriceVersion.objects.get(model="m-1")
+    change = reverse("admin:billing_priceversion_change", args=[version.pk])
+    assert (version.output_nanos, version.input_nanos) == (2_500_000_000, 0)
+    assert version.created_by == "operator@example.com"
+    assert operator.post(change, {**prices, "output_nanos": "9"}).status_code == 403
 
 
 def test_a_providers_credential_is_neither_shown_nor_lost(operator: Client) -> None:
