@@ -1,0 +1,85 @@
+"""An odd setting stops the start with one clear line, whatever command was started."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GOOD = {
+    "PATH": os.environ["PATH"],
+    "DATA_DIR": "/nonexistent",
+    "SECRET_KEY": "x",
+    "KEY_PEPPERS": "1:" + "0" * 64,
+    "DATABASE_URL": "postgresql://nobody@/none?host=/nonexistent",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+}
+NOT_SET = "is not set; start the stack with ./tollgate up or see .env.example."
+ODD = [
+    ("API_PORT", "0", "='0' must be a whole number from 1 to 65535."),
+    ("API_PORT", "80a", "='80a' must be a whole number from 1 to 65535."),
+    ("WEB_PORT", "８０", "='８０' must be a whole number from 1 to 65535."),
+    ("API_WORKERS", "1_0", "='1_0' must be a whole number from 1 to 64."),
+    ("MAX_BODY_BYTES", "9" * 80, f"={'9' * 60!r} must be a whole number from 1024 to 1073741824."),
+    ("HOLD_WAIT_MS", "-1", "='-1' must be a whole number from 50 to 10000."),
+    ("DEFAULT_TPM", "1e6", "='1e6' must be a whole number from 1 to 1000000000000."),
+    ("DEBUG", "maybe", "='maybe' must be 1 or 0."),
+    ("SERVE", "everything", "='everything' must be one of api, web, all."),
+    ("LOG_LEVEL", "info", "='info' must be one of DEBUG, INFO, WARNING, ERROR."),
+    ("SECRET_KEY", " ", f" {NOT_SET}"),
+    ("DATABASE_URL", "", f" {NOT_SET}"),
+    ("DATABASE_URL", "mysql://x", "='mysql://x' must start with postgresql:// or postgres://."),
+    ("REDIS_URL", "localhost", "='localhost' must start with redis:// or rediss:// or unix://."),
+    ("PUBLIC_WEB_URL", "acme.test", "='acme.test' must start with http:// or https://."),
+    ("KEY_PEPPERS", "", f" {NOT_SET}"),
+    ("KEY_PEPPERS", "1:short", " must look like 1:<64 hex digits>."),
+    ("KEY_PEPPERS", "1:" + "0" * 64 + ",2:", " must look like 1:<64 hex digits>."),
+]
+
+
+def load_settings(**odd: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-S", "-c", "import config.settings; print('loaded')"]
+    env = {**GOOD, "PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}", **odd}
+    return subprocess.run(command, env=env, check=False, capture_output=True, text=True)
+
+
+def test_an_odd_value_stops_the_start_with_one_line_and_exit_code_1() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        ended = list(pool.map(lambda odd: load_settings(**{odd[0]: odd[1]}), ODD))
+
+    for (name, _, line), process in zip(ODD, ended, strict=True):
+        assert process.stderr == f"tollgate: {name}{line}\n"
+        assert (process.returncode, process.stdout) == (1, "")
+
+
+def test_good_settings_load_and_empty_ones_take_their_defaults() -> None:
+    process = load_settings(API_PORT="", DEBUG=" ", ALLOWED_HOSTS=" , ", LOG_LEVEL="")
+
+    assert (process.returncode, process.stdout, process.stderr) == (0, "loaded\n", "")
+
+
+def test_a_pepper_is_never_shown_not_even_a_wrong_one() -> None:
+    wrong = "1:" + "a1" * 31 + "zz"
+
+    process = load_settings(KEY_PEPPERS=wrong)
+
+    assert process.returncode == 1
+    assert "a1a1" not in process.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "prove"])
+def test_a_management_command_ends_with_the_same_line_and_no_traceback(command: str) -> None:
+    process = subprocess.run(
+        [sys.executable, "manage.py", command],
+        cwd=ROOT,
+        env={**GOOD, "API_PORT": "zero"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    line = "tollgate: API_PORT='zero' must be a whole number from 1 to 65535.\n"
+    assert (process.returncode, process.stdout, process.stderr) == (1, "", line)
