@@ -20,6 +20,29 @@ order by h.request_id limit %s
 log = logger(__name__)
 
 
+PURGE: LiteralString = """
+with old as (
+  delete from billing_idempotentanswer where (org_id, idem_key) in (
+    select org_id, idem_key from billing_idempotentanswer
+    where created_at < now() - interval '24 hours' order by created_at limit %s)
+  returning org_id, idem_key
+)
+update billing_hold h set idem_key = null from old
+where h.org_id = old.org_id and h.idem_key = old.idem_key
+"""
+
+
+def purge_answers(connection: Connection[TupleRow]) -> int:
+    """Forget stored answers that are older than a day; bounded to 20 chunks a run."""
+    purged = 0
+    for _ in range(20):
+        gone = connection.execute(PURGE, (CHUNK,)).rowcount
+        purged += gone
+        if gone < CHUNK:
+            break
+    return purged
+
+
 def expire_holds(connection: Connection[TupleRow]) -> int:
     """Expire what is due and return how many; bounded to 20 chunks a run."""
     expired = 0

@@ -15,7 +15,9 @@ from typing import Any
 from billing.usage import NO_USAGE, Evidence, Usage
 from kernel.errors import (
     BudgetError,
+    ConflictError,
     ForbiddenError,
+    IdempotencyReusedError,
     NoCreditError,
     TollgateError,
     UnauthenticatedError,
@@ -53,6 +55,7 @@ class HoldRequest:
     amount_nanos: int
     ttl_s: int
     idem_key: str | None = None
+    idem_body: str | None = None
 
     def as_row(self) -> dict[str, Any]:
         return {
@@ -65,6 +68,7 @@ class HoldRequest:
             "amount": self.amount_nanos,
             "ttl_s": self.ttl_s,
             "idem": self.idem_key,
+            "idem_body": self.idem_body,
         }
 
 
@@ -129,6 +133,15 @@ class Refusal:
                 return ForbiddenError(
                     "This organization is suspended; write to your operator.",
                     code="account_suspended",
+                )
+            case "duplicate":
+                return ConflictError(
+                    "A request with this Idempotency-Key is still running; wait for its answer.",
+                    headers={"retry-after": "1", "retry-after-ms": "1000"},
+                )
+            case "reused":
+                return IdempotencyReusedError(
+                    "This Idempotency-Key was used for another request body; use a new key."
                 )
             case _:
                 return UnavailableError(

@@ -5,7 +5,7 @@ from django.conf import settings
 
 from billing.adoption import adopt_orphans
 from billing.database import connect_sync
-from billing.expiry import expire_holds
+from billing.expiry import expire_holds, purge_answers
 from billing.invoices import close_due_months
 from billing.proof import prove as run_proof
 from billing.tick import close_calls
@@ -20,6 +20,14 @@ def expire() -> int:
         settings.DATABASE_URL, "tollgate-expiry", statement_timeout_ms=60_000
     ) as connection:
         return expire_holds(connection)
+
+
+@shared_task(name="billing.purge_answers")
+def purge() -> int:
+    with connect_sync(
+        settings.DATABASE_URL, "tollgate-upkeep", statement_timeout_ms=60_000
+    ) as connection:
+        return purge_answers(connection)
 
 
 @shared_task(name="billing.adopt_journals")

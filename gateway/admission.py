@@ -8,6 +8,7 @@ from gateway.books import Books
 from gateway.call import Call
 from gateway.draft import Draft
 from gateway.estimate import Estimate
+from gateway.idempotency import Once
 from gateway.limits import Check, Defaults, RateLimiter, Slots, checks_for, slots_for
 from gateway.metering import Meter
 from gateway.sale import Sale
@@ -60,7 +61,12 @@ async def ask_limits(
 
 
 async def hold_money(
-    books: Books, principal: Principal, draft: Draft, request_id: str, defaults: Defaults
+    books: Books,
+    principal: Principal,
+    draft: Draft,
+    call: Call,
+    once: Once | None,
+    defaults: Defaults,
 ) -> Sale:
     """Set aside the most the call can cost, or its first tranche.
 
@@ -73,7 +79,7 @@ async def hold_money(
     assert bounds is not None, "a request that reads well has bounds"
     await books.hold(
         HoldRequest(
-            request_id,
+            call.request_id,
             principal.org_id,
             principal.project_id,
             principal.key_id,
@@ -81,17 +87,19 @@ async def hold_money(
             model.price.version_id,
             bounds.ceiling(model.price),
             defaults.most_call_s + HOLD_MARGIN_S,
+            idem_key=once.key if once else None,
+            idem_body=once.body if once else None,
         )
     )
     tranches = Tranches(
         books.writer,
-        request_id,
+        call.request_id,
         model.price,
         covered=bounds.first_output_tokens,
         most=bounds.output_tokens,
     )
     meter = Meter(
-        request_id,
+        call.request_id,
         model.price,
         prompt_tokens=count_prompt(request),
         most_input=bounds.input_tokens,

@@ -27,6 +27,7 @@ class Call:
         "dialect",
         "headers",
         "limit_headers",
+        "recording",
         "request_id",
         "started",
         "started_at",
@@ -44,6 +45,7 @@ class Call:
         self.started = False
         self.started_at = clock.monotonic()
         self.status = 0
+        self.recording: list[bytes] | None = None
         self._send = send
 
     async def start_stream(self) -> None:
@@ -51,11 +53,22 @@ class Call:
 
     async def send(self, frames: bytes) -> None:
         """Send frames of a started stream; waits while the caller reads too slowly."""
+        if self.recording is not None:
+            self.recording.append(frames)
         await self._send({"type": "http.response.body", "body": frames, "more_body": True})
 
     async def finish(self, frames: bytes = b"") -> None:
         """Send the last frames and end the answer."""
         await self._send({"type": "http.response.body", "body": frames, "more_body": False})
+
+    async def replay(self, content: bytes, *, is_stream: bool) -> None:
+        """Send a stored answer again."""
+        again = (b"idempotent-replayed", b"true")
+        if not is_stream:
+            await self.answer(content, headers=[again])
+            return
+        await self._start(200, (*STREAM, again))
+        await self.finish(content)
 
     async def answer(
         self, body: bytes, *, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()

@@ -5,12 +5,15 @@ hold on, every way out — an answer, a fault, a caller that leaves, a shutdown 
 ``settle``.
 """
 
+from functools import partial
+
 from billing.holds import Outcome
 from gateway.admission import Allowance, ask_limits, hold_money
 from gateway.auth import authenticate
 from gateway.call import Call
 from gateway.chat import Answer
 from gateway.draft import Draft
+from gateway.idempotency import read_once
 from gateway.records import record_call
 from gateway.relay import Relay
 from gateway.routing import open_first_willing
@@ -38,13 +41,19 @@ async def serve_completion(call: Call, runtime: Runtime) -> None:
             runtime.limiter, principal, draft.bounds, call=call, defaults=runtime.defaults
         )
         request, model = draft.request, draft.model
-        sale = await hold_money(runtime.books, principal, draft, call.request_id, runtime.defaults)
+        once = read_once(call.headers, call.body, principal, "chat.completions")
+        stored = once and await runtime.answers.find(once)
+        if stored:
+            await call.replay(stored.content, is_stream=stored.is_stream)
+            return
+        sale = await hold_money(runtime.books, principal, draft, call, once, runtime.defaults)
         opened = await open_first_willing(model, request, runtime.providers)
         sale.meter.provider = opened.deployment.provider
         answer = Answer(
             f"chatcmpl-{call.request_id[4:]}", request.model, clock.now_s(), FINGERPRINT
         )
-        await Relay(call, request, answer, sale).run(opened.upstream)
+        keep = partial(runtime.answers.keep, once) if once else None
+        await Relay(call, request, answer, sale, keep).run(opened.upstream)
     except TollgateError as error:
         if sale is not None:
             sale.settle(Outcome.TRUNCATED)

@@ -5,31 +5,40 @@ sends its last bytes. No task, log line or object is made per chunk; a caller th
 holds up ``send``, and with it the reading from upstream.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from billing.holds import Outcome
 from gateway.call import Call
 from gateway.chat import Answer, ChatRequest, ChoiceFinished, StreamEvent, UsageReported
 from gateway.dialects.openai.passthrough import PassThroughStream, cut_frames, patch_answer
+from gateway.idempotency import StoredAnswer
 from gateway.providers.base import ByteUpstream, EventUpstream, Upstream
 from gateway.sale import Sale
 from kernel.errors import TollgateError, UpstreamError
 
 MOST_ANSWER_BYTES = 64 * 2**20
+Keep = Callable[[StoredAnswer], Awaitable[None]]
 COUNT_EVERY = 32
 # No server spends fewer bytes of frame on a token; so this never guesses too few tokens.
 BYTES_PER_TOKEN = 8
 
 
 class Relay:
-    """One call's way from upstream to caller, at the sale's expense."""
+    """One call's way from upstream to caller, at the sale's expense.
 
-    __slots__ = ("_answer", "_call", "_meter", "_request", "_sale", "_tranches")
+    ``keep`` stores a whole answer before its last bytes leave, where the caller asked for that.
+    """
 
-    def __init__(self, call: Call, request: ChatRequest, answer: Answer, sale: Sale) -> None:
+    __slots__ = ("_answer", "_call", "_keep", "_meter", "_request", "_sale", "_tranches")
+
+    def __init__(
+        self, call: Call, request: ChatRequest, answer: Answer, sale: Sale, keep: Keep | None
+    ) -> None:
         self._call = call
         self._request = request
         self._answer = answer
+        self._keep = keep
+        call.recording = [] if keep is not None and request.stream else None
         self._sale = sale
         self._meter = sale.meter
         self._tranches = sale.tranches
@@ -74,8 +83,7 @@ class Relay:
             last = renderer.cut_off() + last
         if not call.started:
             await call.start_stream()
-        self._sale.complete(outcome)
-        await call.finish(last)
+        await self._end_stream(outcome, last)
 
     async def _afford(self, batch: Sequence[StreamEvent]) -> Sequence[StreamEvent]:
         """Count a batch and return it, or as much of its beginning as money can be held for."""
@@ -106,13 +114,18 @@ class Relay:
             raise
         if not is_whole:
             renderer = call.dialect.open_stream(self._request, self._answer)
-            self._sale.complete(Outcome.BUDGET_EXHAUSTED)
-            await call.finish(renderer.cut_off() + renderer.finish(meter.usage))
+            last = renderer.cut_off() + renderer.finish(meter.usage)
+            await self._end_stream(Outcome.BUDGET_EXHAUSTED, last)
             return
         if stream.usage is None or not meter.report(stream.usage):
             meter.add(stream.count_relayed())
-        self._sale.complete(Outcome.COMPLETED)
-        await call.finish(b"data: [DONE]\n\n")
+        await self._end_stream(Outcome.COMPLETED, b"data: [DONE]\n\n")
+
+    async def _end_stream(self, outcome: Outcome, last: bytes) -> None:
+        if self._keep is not None and self._call.recording is not None:
+            await self._keep(StoredAnswer(True, b"".join([*self._call.recording, last])))
+        self._sale.complete(outcome)
+        await self._call.finish(last)
 
     async def _pass_through(self, upstream: ByteUpstream, stream: PassThroughStream) -> bool:
         """Relay a stream's bytes and return True, or False where money for the rest ran out."""
@@ -144,8 +157,7 @@ class Relay:
         body = self._call.dialect.render_answer(
             self._request, self._answer, events, self._meter.usage
         )
-        self._sale.complete(Outcome.COMPLETED)
-        await self._call.answer(body)
+        await self._end_whole(body)
 
     async def _whole_bytes(self, upstream: ByteUpstream) -> None:
         parts: list[bytes] = []
@@ -158,8 +170,13 @@ class Relay:
         patched = patch_answer(b"".join(parts), self._answer)
         if patched.usage is None or not self._meter.report(patched.usage):
             self._meter.add(patched.count())
+        await self._end_whole(patched.body)
+
+    async def _end_whole(self, body: bytes) -> None:
+        if self._keep is not None:
+            await self._keep(StoredAnswer(False, body))
         self._sale.complete(Outcome.COMPLETED)
-        await self._call.answer(patched.body)
+        await self._call.answer(body)
 
     def _count(self, batch: Sequence[StreamEvent]) -> None:
         for event in batch:

@@ -31,6 +31,7 @@ from gateway.auth import KeyRing
 from gateway.books import Books
 from gateway.call import Registry
 from gateway.catalog import Catalog, load_catalog
+from gateway.idempotency import AnswerStore
 from gateway.limits import Defaults, RateLimiter
 from gateway.metrics import Metrics
 from gateway.news import CATALOG_CHANNEL
@@ -73,6 +74,7 @@ class Runtime:
             hold_wait_s=settings.HOLD_WAIT_MS / 1000,  # seconds for asyncio, no money
         )
         self.keys = KeyRing(self.pool, settings.KEY_PEPPERS)
+        self.answers = AnswerStore(self.pool, settings.SECRET_KEY)
         self.limiter = RateLimiter(self.redis, processes=settings.API_WORKERS)
         self.catalog = Catalog({})
         self.defaults = Defaults(

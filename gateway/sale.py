@@ -17,10 +17,13 @@ class Sale:
         self.meter = meter
         self.tranches = tranches
         self.is_open = True
+        self._is_released = False
         self._books = books
 
     @property
     def used_tokens(self) -> int:
+        if self._is_released:
+            return 0
         usage = self.meter.usage
         return usage.prompt_tokens + usage.completion_tokens
 
@@ -39,6 +42,7 @@ class Sale:
         """Charge what was relayed; give everything back where nothing was."""
         if self.is_open and self.meter.output_tokens == 0 and self.meter.reported is None:
             self.is_open = False
+            self._is_released = True
             self._books.release(self.meter.request_id)
         else:
             self.complete(outcome)

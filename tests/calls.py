@@ -50,11 +50,18 @@ def text_of(chunks: list[Any]) -> str:
 class RawStream:
     """A streamed call on a bare socket, which can be left at any byte."""
 
-    def __init__(self, port: int, key: str, body: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        port: int,
+        key: str,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         payload = json.dumps(body).encode()
+        extra = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         head = (
             f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(payload)}\r\n\r\n"
+            f"content-type: application/json\r\n{extra}content-length: {len(payload)}\r\n\r\n"
         ).encode()
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
         self.socket.sendall(head + payload)

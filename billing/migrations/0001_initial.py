@@ -121,6 +121,18 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='IdempotentAnswer',
+            fields=[
+                ('pk', models.CompositePrimaryKey('org_id', 'idem_key', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('org_id', models.BigIntegerField()),
+                ('idem_key', models.CharField(max_length=64)),
+                ('idem_body', models.CharField(max_length=64)),
+                ('is_stream', models.BooleanField()),
+                ('sealed', models.BinaryField()),
+                ('created_at', models.DateTimeField(db_index=True)),
+            ],
+        ),
+        migrations.CreateModel(
             name='Hold',
             fields=[
                 ('request_id', models.CharField(max_length=40, primary_key=True, serialize=False)),
@@ -136,6 +148,7 @@ class Migration(migrations.Migration):
                 ('closed_at', models.DateTimeField(null=True)),
                 ('owner', models.CharField(max_length=120)),
                 ('idem_key', models.CharField(max_length=255, null=True)),
+                ('idem_body', models.CharField(max_length=64, null=True)),
                 ('budget_ids', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), size=None)),
                 ('window_starts', django.contrib.postgres.fields.ArrayField(base_field=models.DateTimeField(), size=None)),
             ],

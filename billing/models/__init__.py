@@ -3,7 +3,14 @@
 from billing.models.budgets import Budget, BudgetWindow
 from billing.models.invoices import Invoice, InvoiceLine, InvoiceSeries
 from billing.models.ledger import BillingAccount, LedgerAccount, LedgerEntry, LedgerTransaction
-from billing.models.metering import Hold, JournalOwner, Quarantine, UsageEvent, UsageId
+from billing.models.metering import (
+    Hold,
+    IdempotentAnswer,
+    JournalOwner,
+    Quarantine,
+    UsageEvent,
+    UsageId,
+)
 from billing.models.prices import PriceVersion
 from billing.models.proofs import ProofRun
 
@@ -12,6 +19,7 @@ __all__ = [
     "Budget",
     "BudgetWindow",
     "Hold",
+    "IdempotentAnswer",
     "Invoice",
     "InvoiceLine",
     "InvoiceSeries",

@@ -28,6 +28,7 @@ class Hold(models.Model):
     closed_at = models.DateTimeField(null=True)
     owner = models.CharField(max_length=120)
     idem_key = models.CharField(max_length=255, null=True)  # noqa: DJ001 # null: none was sent
+    idem_body = models.CharField(max_length=64, null=True)  # noqa: DJ001 # null: none was sent
     budget_ids = ArrayField(models.BigIntegerField())
     window_starts = ArrayField(models.DateTimeField())
 
@@ -50,6 +51,21 @@ class Hold(models.Model):
 
     def __str__(self) -> str:
         return self.request_id
+
+
+class IdempotentAnswer(models.Model):
+    """A finished answer, sealed, kept 24 hours for callers who send the same request again."""
+
+    pk = models.CompositePrimaryKey("org_id", "idem_key")
+    org_id = models.BigIntegerField()
+    idem_key = models.CharField(max_length=64)
+    idem_body = models.CharField(max_length=64)
+    is_stream = models.BooleanField()
+    sealed = models.BinaryField()
+    created_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.idem_key
 
 
 class UsageEvent(models.Model):

@@ -11,7 +11,7 @@
 do $$ begin
   create type hold_request as (
     ord bigint, r text, org bigint, project bigint, key bigint, model text, pv bigint, amount bigint,
-    ttl_s int, idem text, budget_ids bigint[], starts timestamptz[]);
+    ttl_s int, idem text, idem_body text, budget_ids bigint[], starts timestamptz[]);
 exception when duplicate_object then null; end $$;
 
 -- Close holds. p_close: [{r, act: settle|release|expire, buckets, charge, evidence, outcome, provider,
@@ -27,7 +27,9 @@ begin
   ), closed as (
     update billing_hold h set
       state = case w.act when 'settle' then 'settled' when 'release' then 'released' else 'expired' end,
-      closed_at = p_now
+      closed_at = p_now,
+      -- a call that came to nothing may be sent again under its key
+      idem_key = case w.act when 'settle' then h.idem_key end
     from wanted w where h.request_id = w.r and h.state = 'held'
     returning h.request_id, h.org_id, h.project_id, h.key_id, h.model, h.price_version_id, h.created_at,
       h.amount_nanos as held, h.budget_ids, h.window_starts, w.*,
@@ -140,9 +142,10 @@ returns void language sql as $$
     ) q where x.budget_id = q.budget and x.window_start = q.start
   )
   insert into billing_hold (request_id, org_id, project_id, key_id, model, price_version_id,
-    amount_nanos, state, created_at, expires_at, owner, idem_key, budget_ids, window_starts)
+    amount_nanos, state, created_at, expires_at, owner, idem_key, idem_body, budget_ids,
+    window_starts)
   select r, org, project, key, model, pv, amount, 'held', p_now,
-    p_now + make_interval(secs => ttl_s), p_owner, idem, budget_ids, starts
+    p_now + make_interval(secs => ttl_s), p_owner, idem, idem_body, budget_ids, starts
   from n
 $$;
 
@@ -171,7 +174,8 @@ begin
   return v_out;
 end $$;
 
--- Admit new holds. p_hold: [{r, org, project, key, model, pv, amount, ttl_s, idem}]; returns
+-- Admit new holds. p_hold: [{r, org, project, key, model, pv, amount, ttl_s, idem, idem_body}];
+-- returns
 -- [[request id, null or the refusal]].
 create or replace function admit_holds(p_hold jsonb, p_now timestamptz, p_owner text) returns jsonb
 language plpgsql as $$
@@ -182,16 +186,27 @@ declare
   v_one hold_request;
   v_why jsonb;
 begin
+  -- A call that was charged but whose answer was never finished may be sent again too: its key goes
+  -- to the new hold, its charge stands for what was relayed.
+  if jsonb_path_exists(p_hold, '$[*].idem ? (@ != null)') then
+    update billing_hold h set idem_key = null
+    from jsonb_to_recordset(p_hold) as n(org bigint, idem text)
+    where h.org_id = n.org and h.idem_key = n.idem and h.state = 'settled'
+      and not exists (select 1 from billing_idempotentanswer a
+                      where a.org_id = h.org_id and a.idem_key = h.idem_key);
+  end if;
+
   -- who may: the key, its organization, and the id must all be good now
   with n as (
     select t.*, row_number() over () ord from jsonb_to_recordset(p_hold) as t(
       r text, org bigint, project bigint, key bigint, model text, pv bigint, amount bigint, ttl_s int,
-      idem text)
+      idem text, idem_body text)
   ), checked as (
     select n.*, o.timezone, case
       when k.id is null or k.org_id <> n.org or k.project_id <> n.project
         or k.revoked_at <= p_now or k.expires_at <= p_now then 'key'
       when o.status <> 'active' then 'suspended'
+      when d.request_id is not null and d.idem_body is distinct from n.idem_body then 'reused'
       when d.request_id is not null then 'duplicate'
       when n.amount <= 0 then 'amount'
       when row_number() over (partition by n.r order by n.ord) > 1 then 'duplicate'
@@ -210,7 +225,8 @@ begin
     ) b
   )
   select
-    array_agg(row(ord, r, org, project, key, model, pv, amount, ttl_s, idem, budget_ids,
+    array_agg(row(ord, r, org, project, key, model, pv, amount, ttl_s, idem, idem_body,
+      budget_ids,
       starts)::hold_request order by ord) filter (where why is null),
     coalesce(jsonb_agg(jsonb_build_array(r, jsonb_build_object('why', why)))
       filter (where why is not null), '[]')

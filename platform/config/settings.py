@@ -93,6 +93,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "expire-holds": {"task": "billing.expire_holds", "schedule": timedelta(seconds=10)},
     "adopt-journals": {"task": "billing.adopt_journals", "schedule": timedelta(seconds=5)},
+    "purge-answers": {"task": "billing.purge_answers", "schedule": timedelta(minutes=5)},
     "make-partitions": {"task": "billing.make_partitions", "schedule": timedelta(hours=6)},
     "close-due-months": {"task": "billing.close_due_months", "schedule": timedelta(hours=1)},
     "prove": {"task": "billing.prove", "schedule": timedelta(hours=1)},

@@ -111,6 +111,12 @@ class UnsupportedMediaError(TollgateError):
     default_code = "unsupported_media_type"
 
 
+class IdempotencyReusedError(TollgateError):
+    http_status = 422
+    kind = "invalid_request_error"
+    default_code = "idempotency_key_reused"
+
+
 class RateLimitError(TollgateError):
     http_status = 429
     kind = "rate_limit_error"

@@ -1,0 +1,122 @@
+"""Idempotency-Key: a request sent again is answered again, and billed once.
+
+1. The key is scoped to the API key and the endpoint; all aliases are one endpoint.
+2. A finished answer that is stored is sent again as it was, under a new request id.
+3. Otherwise the hold carries the key, and the database lets one of many through: the others hear
+   409 while it runs, 422 when their body differs.
+4. The answer is stored, sealed, before its last bytes leave; so a caller who missed them finds it.
+   A call that ended without a whole answer leaves its key free.
+
+Sending the header is the consent to keep the answer for 24 hours.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import LiteralString
+
+from cryptography.fernet import Fernet, InvalidToken
+from psycopg import Error as DatabaseError
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from accounts.principal import Principal
+from kernel.errors import BadRequestError, IdempotencyReusedError
+from kernel.log import logger
+
+MOST_BYTES = 32 * 2**20
+_KEY = re.compile(rb"[\x20-\x7e]{1,255}")
+FIND: LiteralString = """
+select idem_body, is_stream, sealed from billing_idempotentanswer
+where org_id = %s and idem_key = %s and created_at > now() - interval '24 hours'
+"""
+KEEP: LiteralString = """
+insert into billing_idempotentanswer (org_id, idem_key, idem_body, is_stream, sealed, created_at)
+values (%s, %s, %s, %s, %s, now()) on conflict (org_id, idem_key) do nothing
+"""
+log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A request's idempotency: whose, under which scoped key, and the hash of its body."""
+
+    org_id: int
+    key: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    is_stream: bool
+    content: bytes
+
+
+def read_once(
+    headers: Mapping[bytes, bytes], body: bytes, principal: Principal, endpoint: str
+) -> Once | None:
+    """Return the request's idempotency, None where no key was sent.
+
+    Raises:
+        BadRequestError: for a key that is not 1 to 255 printable ASCII characters.
+
+    """
+    sent = headers.get(b"idempotency-key")
+    if sent is None:
+        return None
+    if not _KEY.fullmatch(sent):
+        raise BadRequestError(
+            "An Idempotency-Key is 1 to 255 printable ASCII characters.", param="idempotency-key"
+        )
+    scope = b"\n".join((principal.key_public_id.encode(), endpoint.encode(), sent))
+    return Once(
+        principal.org_id, hashlib.sha256(scope).hexdigest(), hashlib.sha256(body).hexdigest()
+    )
+
+
+class AnswerStore:
+    """Keeps finished answers in the database, sealed under the platform's secret key."""
+
+    def __init__(self, pool: AsyncConnectionPool, secret_key: str) -> None:
+        digest = hashlib.sha256(b"stored-answers:" + secret_key.encode()).digest()
+        self._fernet = Fernet(base64.urlsafe_b64encode(digest))
+        self._pool = pool
+
+    async def find(self, once: Once) -> StoredAnswer | None:
+        """Return the stored answer of this very request.
+
+        Raises:
+            IdempotencyReusedError: when the key stands for another body.
+
+        """
+        try:
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(FIND, (once.org_id, once.key))
+                row = await cursor.fetchone()
+            if row is None:
+                return None
+            content = self._fernet.decrypt(bytes(row[2]))
+        except (DatabaseError, PoolTimeout, InvalidToken) as error:
+            # the hold decides then: it fails closed, and never lets a second one through
+            log.warning("answer_not_found", error=type(error).__name__)
+            return None
+        if row[0] != once.body:
+            raise IdempotencyReusedError(
+                "This Idempotency-Key was used for another request body; use a new key."
+            )
+        return StoredAnswer(row[1], content)
+
+    async def keep(self, once: Once, answer: StoredAnswer) -> None:
+        """Store a whole answer. A failure is logged: then the request may be sent anew."""
+        if len(answer.content) > MOST_BYTES:
+            log.warning("answer_too_large_to_keep", bytes=len(answer.content))
+            return
+        sealed = self._fernet.encrypt(answer.content)
+        try:
+            async with self._pool.connection() as connection:
+                await connection.execute(
+                    KEEP, (once.org_id, once.key, once.body, answer.is_stream, sealed)
+                )
+        except (DatabaseError, PoolTimeout) as error:
+            log.warning("answer_not_kept", error=type(error).__name__)
