@@ -100,9 +100,16 @@ def principal(**limits: Any) -> Principal:
     unlimited: dict[str, Any] = dict.fromkeys(("rpm", "rpd", "tpm", "concurrency"))
     return Principal(
         **{
-            "key_id": 1, "key_public_id": "k", "kind": "proj", "org_id": 1,
-            "org_public_id": "o", "org_active": True, "project_id": 1,
-            "allowed_models": None, "expires_at": None, "revoked": False,
+            "key_id": 1,
+            "key_public_id": "k",
+            "kind": "proj",
+            "org_id": 1,
+            "org_public_id": "o",
+            "org_active": True,
+            "project_id": 1,
+            "allowed_models": None,
+            "expires_at": None,
+            "revoked": False,
             **unlimited,
             **limits,
         }
