@@ -9,6 +9,7 @@ from typing import Any
 import requests
 
 CHAT = "/v1/chat/completions"
+WORD = b'"content":" word"'
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
@@ -78,7 +79,7 @@ class RawStream:
 
     def read_words(self, count: int) -> bytes:
         """Read until ``count`` pieces of content have come."""
-        return self.read_until(lambda data: data.count(b'"content":"word ') >= count)
+        return self.read_until(lambda data: data.count(WORD) >= count)
 
     def leave(self) -> None:
         self.socket.close()

@@ -1,7 +1,8 @@
 """A scripted OpenAI-compatible server with a transcript: the fake at the socket that leaves us.
 
 A request's own field ``mock`` says how to answer, since unknown fields pass through unchanged:
-``chunks`` (64), ``delay_ms`` between them (0), ``usage`` (true), ``fail_after`` chunks (never),
+``chunks`` (64), ``delay_ms`` between them (0), ``usage`` (true, false for none, or an object to
+report as it is), ``fail_after`` chunks (never),
 ``status`` (200). ``GET /transcript`` tells what was asked, sent, and left early.
 
 Run it: ``python -m tests.fakes.upstream PORT``. It answers fast enough to stand behind a benchmark.
@@ -16,7 +17,7 @@ from typing import Any, cast
 
 import uvloop
 
-WORD = "word "
+WORD = " word"  # one token by our own count
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -153,18 +154,20 @@ def frame(model: str, delta: dict[str, Any], finish: str | None = None) -> bytes
     return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
 
 
-def usage_of(chunks: int) -> dict[str, int]:
+def usage_of(chunks: int, scripted: Any) -> Any:
+    if isinstance(scripted, dict):
+        return scripted
     return {"prompt_tokens": 9, "completion_tokens": chunks, "total_tokens": chunks + 9}
 
 
-def ending(model: str, chunks: int, usage: bool) -> bytes:  # noqa: FBT001 # as in the script
+def ending(model: str, chunks: int, usage: Any) -> bytes:
     body = {
         "id": "chatcmpl-upstream",
         "object": "chat.completion.chunk",
         "created": 1,
         "model": model,
         "choices": [],
-        "usage": usage_of(chunks),
+        "usage": usage_of(chunks, usage),
     }
     last = b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n" if usage else b""
     return frame(model, {}, "stop") + last + b"data: [DONE]\n\n"
@@ -174,11 +177,11 @@ def http_chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-_whole_streams: dict[tuple[str, int, bool], bytes] = {}
+_whole_streams: dict[tuple[str, int, str], bytes] = {}
 
 
-def whole_stream(model: str, chunks: int, usage: bool) -> bytes:  # noqa: FBT001 # as in the script
-    key = (model, chunks, usage)
+def whole_stream(model: str, chunks: int, usage: Any) -> bytes:
+    key = (model, chunks, json.dumps(usage))
     if key not in _whole_streams:
         word = http_chunk(frame(model, {"content": WORD}))
         _whole_streams[key] = (
@@ -191,7 +194,7 @@ def whole_stream(model: str, chunks: int, usage: bool) -> bytes:  # noqa: FBT001
     return _whole_streams[key]
 
 
-def completion(model: str, chunks: int, *, usage: bool) -> bytes:
+def completion(model: str, chunks: int, *, usage: Any) -> bytes:
     message = {"role": "assistant", "content": WORD * chunks, "refusal": None}
     body: dict[str, Any] = {
         "id": "chatcmpl-upstream",
@@ -201,7 +204,7 @@ def completion(model: str, chunks: int, *, usage: bool) -> bytes:
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
     }
     if usage:
-        body["usage"] = usage_of(chunks)
+        body["usage"] = usage_of(chunks, usage)
     return json.dumps(body, separators=(",", ":")).encode()
 
 

@@ -7,7 +7,7 @@ from django.db.models import Sum
 
 from billing.models import Hold, UsageEvent
 from tests.books import assert_proven
-from tests.calls import RawStream, chat_body, frames, post, wait_for
+from tests.calls import WORD, RawStream, chat_body, frames, post, wait_for
 from tests.factories import make_tenant
 from tests.faults.conftest import Battlefield
 
@@ -43,15 +43,15 @@ def test_kill_9_under_20_streams_charges_checkpoints_and_frees_every_hold_within
             stream.read_until(lambda _: False)
         head, _, body = stream.received.partition(b"\r\n\r\n")
         request_id = head.lower().split(b"x-request-id: ")[1].split(b"\r\n")[0].decode()
-        relayed[request_id.replace("REQ", "req")] = body.count(b'"content":"word ')
+        relayed[request_id.replace("REQ", "req")] = body.count(WORD)
     rows = {row.request_id.lower(): row for row in UsageEvent.objects.all()}
     assert len(rows) == STREAMS
     for request_id, words in relayed.items():
         row = rows[request_id]
         assert (row.outcome, row.evidence) == ("interrupted", "counted")
-        # two tokens a word; a checkpoint comes every 250 ms, here some 50 words and their delay
-        assert 0 < row.output <= 2 * words
-        assert 2 * words - row.output <= 2 * 128
+        # a checkpoint comes every 250 ms, here some 50 words; the machine may be busy
+        assert 0 < row.output <= words
+        assert words - row.output <= 128
     assert post(survivor.url, field.acme.key_text, chat_body("hacxgpt")).status_code == 200
     assert_proven(field.stores.database_url, field.journals)
 

@@ -8,7 +8,7 @@ import pytest
 
 from billing.models import Hold, UsageEvent
 from tests.books import assert_proven
-from tests.calls import RawStream, chat_body, frames, post, text_of, transcript, wait_for
+from tests.calls import WORD, RawStream, chat_body, frames, post, text_of, transcript, wait_for
 from tests.stage import Stage
 
 
@@ -28,7 +28,7 @@ def test_a_plain_call_is_answered_metered_and_charged_once(stage: Stage) -> None
 
     body = answer.json()
     assert (answer.status_code, body["model"]) == (200, "mock")
-    assert body["choices"][0]["message"]["content"] == "word " * 5
+    assert body["choices"][0]["message"]["content"] == " word" * 5
     assert body["id"] == "chatcmpl-" + answer.headers["x-request-id"].removeprefix("req_")
     usage = usage_of(stage)
     assert (usage.input, usage.output, usage.evidence) == (9, 5, "provider")
@@ -43,7 +43,7 @@ def test_a_stream_carries_our_id_and_model_and_no_usage_unless_it_was_asked_for(
 
     chunks = frames(answer.text)
     assert chunks[-1] == "[DONE]"
-    assert text_of(chunks) == "word " * 3
+    assert text_of(chunks) == " word" * 3
     assert {(chunk["id"], chunk["model"]) for chunk in chunks[:-1]} == {
         ("chatcmpl-" + answer.headers["x-request-id"].removeprefix("req_"), "mock")
     }
@@ -81,7 +81,7 @@ def test_usage_the_upstream_does_not_report_is_counted_from_what_was_relayed(
 
     usage = usage_of(stage)
     assert usage.evidence == "counted"
-    assert usage.output == 14  # each "word " is the word and the blank after it
+    assert usage.output == 7
     assert_proven(stage.stores.database_url, stage.journals)
 
 
@@ -121,9 +121,9 @@ def test_a_stream_that_breaks_ends_with_an_error_frame_and_is_charged_for_what_w
     chunks = frames(answer.text)
     assert chunks[-1] == "[DONE]"
     assert chunks[-2]["error"]["code"] == "upstream_error"
-    assert text_of(chunks[:-2]) == "word " * 4
+    assert text_of(chunks[:-2]) == " word" * 4
     usage = usage_of(stage)
-    assert (usage.outcome, usage.output, usage.evidence) == ("truncated", 8, "counted")
+    assert (usage.outcome, usage.output, usage.evidence) == ("truncated", 4, "counted")
     assert_proven(stage.stores.database_url, stage.journals)
 
 
@@ -138,7 +138,7 @@ def test_a_caller_who_leaves_at_any_chunk_stops_the_upstream_and_pays_for_what_w
         chat_body(stream=True, max_tokens=mark, mock={"chunks": 500, "delay_ms": 15}),
     )
     stream.read_until(lambda data: b'"role":"assistant"' in data)
-    relayed = stream.read_words(index).count(b'"content":"word ')
+    relayed = stream.read_words(index).count(WORD)
     left_at = monotonic()
     stream.leave()
 
@@ -149,7 +149,7 @@ def test_a_caller_who_leaves_at_any_chunk_stops_the_upstream_and_pays_for_what_w
     mine = Hold.objects.filter(org_id=stage.acme.org.pk)
     wait_for(lambda: mine.get().state != "held", seconds=2)
     usage = UsageEvent.objects.filter(org_id=stage.acme.org.pk).first()
-    charged = 0 if usage is None else usage.output // 2
+    charged = 0 if usage is None else usage.output
     assert relayed <= charged <= exchange["chunks_sent"]
     assert_proven(stage.stores.database_url, stage.journals)
 

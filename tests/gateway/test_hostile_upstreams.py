@@ -1,0 +1,170 @@
+"""What an upstream says is believed only where it can be true; its faults stay its own."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accounts.keys import revoke_key
+from billing.models import Hold, PriceVersion, UsageEvent
+from billing.prices import text_price
+from gateway.chat import Answer
+from gateway.dialects.openai.passthrough import PassThroughStream, parse_usage
+from gateway.offers import price_model
+from kernel.errors import UpstreamError
+from tests.books import assert_proven
+from tests.calls import WORD, RawStream, chat_body, frames, post, text_of, wait_for
+from tests.fakes.upstream import ending, frame
+from tests.stage import Stage
+
+
+def usage_of(stage: Stage) -> UsageEvent:
+    rows = UsageEvent.objects.filter(org_id=stage.acme.org.pk)
+    event: UsageEvent = wait_for(rows.first, what="the usage row")
+    return event
+
+
+@pytest.mark.parametrize(
+    "reported",
+    [
+        {},
+        {"prompt_tokens": -5, "completion_tokens": 3},
+        {"prompt_tokens": 5, "completion_tokens": -3},
+        {"prompt_tokens": "5", "completion_tokens": 3},
+        {"prompt_tokens": 5.5, "completion_tokens": 3},
+        {"prompt_tokens": True, "completion_tokens": 3},
+        {"prompt_tokens": None, "completion_tokens": None},
+        {"prompt_tokens": 10**15, "completion_tokens": 3},
+        {"prompt_tokens": 18446744073709551616, "completion_tokens": 3},
+        {"prompt_tokens": 5, "completion_tokens": 10**9},
+        {
+            "prompt_tokens": 5,
+            "completion_tokens": 3,
+            "prompt_tokens_details": {"cached_tokens": 6},
+        },
+        {
+            "prompt_tokens": 5,
+            "completion_tokens": 3,
+            "completion_tokens_details": {"reasoning_tokens": 4},
+        },
+    ],
+)
+@pytest.mark.parametrize("streamed", [True, False])
+def test_figures_that_cannot_be_true_are_not_believed_and_ours_count(
+    stage: Stage, reported: Any, *, streamed: bool
+) -> None:
+    body = chat_body(stream=streamed, mock={"chunks": 4, "usage": reported})
+
+    answer = post(stage.api.url, stage.acme.key_text, body)
+
+    assert answer.status_code == 200
+    usage = usage_of(stage)
+    assert (usage.evidence, usage.output, usage.cached_input) == ("counted", 4, 0)
+    assert usage.input > 0
+    assert_proven(stage.stores.database_url, stage.journals)
+
+
+def test_cached_and_reasoning_tokens_are_counted_in_one_bucket_each(stage: Stage) -> None:
+    reported = {
+        "prompt_tokens": 30,
+        "completion_tokens": 20,
+        "prompt_tokens_details": {"cached_tokens": 10},
+        "completion_tokens_details": {"reasoning_tokens": 5},
+    }
+
+    post(stage.api.url, stage.acme.key_text, chat_body(mock={"chunks": 4, "usage": reported}))
+
+    usage = usage_of(stage)
+    assert (usage.input, usage.cached_input, usage.output, usage.reasoning) == (20, 10, 15, 5)
+    assert usage.amount_nanos == 30 * 1_000 + 20 * 2_000
+
+
+def test_a_price_changed_in_mid_stream_does_not_touch_the_running_call(stage: Stage) -> None:
+    stream = RawStream(
+        stage.api.port,
+        stage.acme.key_text,
+        chat_body(stream=True, mock={"chunks": 30, "delay_ms": 20}),
+    )
+    stream.read_words(3)
+    before = PriceVersion.objects.filter(model="mock").latest("id")
+
+    price_model("mock", text_price(9_000_000_000, 9_000_000_000), actor="test")
+    stream.read_until(lambda data: b"[DONE]" in data)
+
+    running = usage_of(stage)
+    assert running.price_version_id == before.pk
+    assert running.amount_nanos == 9 * 1_000 + 30 * 2_000
+    price_model("mock", text_price(1_000_000_000, 2_000_000_000), actor="test")
+    assert_proven(stage.stores.database_url, stage.journals)
+
+
+def test_a_key_revoked_in_mid_stream_ends_no_stream_and_starts_no_new_one(stage: Stage) -> None:
+    stream = RawStream(
+        stage.api.port,
+        stage.acme.key_text,
+        chat_body(stream=True, mock={"chunks": 30, "delay_ms": 20}),
+    )
+    stream.read_words(3)
+
+    revoke_key(stage.acme.key, actor="test")
+    refused = wait_for(
+        lambda: [
+            answer
+            for answer in [post(stage.api.url, stage.acme.key_text, chat_body())]
+            if answer.status_code == 401
+        ],
+        seconds=1,
+    )
+    ended = stream.read_until(lambda data: b"[DONE]" in data)
+
+    assert refused
+    assert ended.count(WORD) == 30
+    assert usage_of(stage).outcome == "completed"
+    assert not Hold.objects.filter(org_id=stage.acme.org.pk, state="held").exists()
+
+
+TRANSCRIPT = b"".join(
+    [
+        frame("up-1", {"role": "assistant", "content": ""}),
+        *(frame("up-1", {"content": word}) for word in ("Grüße, ", '"quoted" ', "\\n", "😀")),
+        ending("up-1", 4, usage=True),
+    ]
+)
+ANSWER = Answer("chatcmpl-ours", "public", 1, "fp")
+
+
+def relayed(parts: list[bytes], *, include_usage: bool = False) -> bytes:
+    stream = PassThroughStream(ANSWER, include_usage=include_usage)
+    return b"".join(stream.feed(part) for part in parts)
+
+
+@given(st.lists(st.integers(0, len(TRANSCRIPT)), max_size=8), st.booleans())
+def test_a_stream_split_at_any_bytes_is_relayed_the_same(cuts: list[int], crlf: bool) -> None:  # noqa: FBT001 # drawn
+    data = TRANSCRIPT.replace(b"\n", b"\r\n") if crlf else TRANSCRIPT
+    edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    parts = [data[start:end] for start, end in pairwise(edges)]
+
+    assert relayed(parts) == relayed([TRANSCRIPT])
+    assert text_of(frames(relayed(parts).decode())) == 'Grüße, "quoted" \\n😀'
+
+
+@given(st.integers(0, len(TRANSCRIPT) - 1), st.binary(min_size=1, max_size=4))
+@settings(max_examples=300)
+def test_a_mutated_stream_is_an_upstream_fault_or_passes_and_never_anything_else(
+    place: int, junk: bytes
+) -> None:
+    mutated = TRANSCRIPT[:place] + junk + TRANSCRIPT[place + len(junk) :]
+
+    try:
+        relayed([mutated[:100], mutated[100:]])
+    except UpstreamError:
+        return
+
+
+@given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.floats()))
+def test_no_report_of_usage_makes_a_negative_bucket(reported: dict[str, Any]) -> None:
+    usage = parse_usage({**reported, "completion_tokens": reported.get("completion_tokens", 1)})
+
+    assert usage is None or min(usage.input, usage.output, usage.reasoning) >= 0
