@@ -24,6 +24,8 @@ class Demo:
     api_key: str | None = None
     operator_email: str | None = None
     operator_password: str | None = None
+    member_email: str | None = None
+    member_password: str | None = None
 
 
 def seed(folder: DataFolder, env: Mapping[str, str]) -> Demo:
@@ -60,7 +62,8 @@ Tollgate is up.
 
   API       {api}/v1
   Console   {web}/
-  Sign in   {demo.operator_email or LATER} · {demo.operator_password or LATER}
+  Operator  {demo.operator_email or LATER} · {demo.operator_password or LATER}
+  Customer  {demo.member_email or LATER} · {demo.member_password or LATER}
   API key   {demo.api_key or LATER}
 
   Try it:

@@ -209,7 +209,7 @@ def test_kill_9_of_the_supervisor_leaves_no_orphan_and_the_next_start_shows_the_
     assert gone(family)
     assert first.said == second.said
     assert "API key   hk-proj-toy\n" in second.said
-    assert "Sign in   operator@toy · pass\n" in second.said
+    assert "Operator  operator@toy · pass\n" in second.said
     assert (second.data / "demo.json").stat().st_mode & 0o777 == 0o600
 
 

@@ -23,6 +23,8 @@ SECRETS = {
     "api_key": "hk-proj-toy",
     "operator_email": "operator@toy",
     "operator_password": "pass",
+    "member_email": "alice@toy",
+    "member_password": "word",
 }
 FILES = {
     "manage.py": f"""
