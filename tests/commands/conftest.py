@@ -1,0 +1,3 @@
+from tests.commands.manage import here, manage
+
+__all__ = ["here", "manage"]

@@ -1,0 +1,154 @@
+"""``manage provider``, ``manage model``, ``manage demo``: what can be called, who serves it."""
+
+from accounts.models import ApiKey, AuditEvent, Organization, User
+from billing.models import PriceVersion
+from gateway.models import Deployment, Provider, PublicModel
+from tests.books import assert_proven
+from tests.commands.manage import Here, Manage
+from tests.factories import offer_upstream
+
+
+def test_a_provider_and_its_model_are_created_and_priced(manage: Manage, here: Here) -> None:
+    provider = manage(
+        *("provider", "create", "--name", "acme", "--kind", "openai"),
+        *("--base-url", "https://models.example/v1/", "--api-key-env", "ACME_KEY", "--json"),
+        ACME_KEY="sk-very-secret",
+    )
+    model = manage(
+        *("model", "create", "acme/small", "--provider", "acme", "--upstream-model", "s-1"),
+        *("--price-input", "0.25", "--price-output", "1", "--json"),
+    ).json
+    priced = here(
+        *("model", "price", "acme/small", "--price-input", "0.5", "--price-output", "2.125"),
+        "--json",
+    ).json
+
+    assert provider.json == {
+        "name": "acme",
+        "kind": "openai",
+        "base_url": "https://models.example/v1",
+        "has_credential": True,
+        "active": True,
+    }
+    assert "very-secret" not in provider.out
+    assert b"very-secret" not in bytes(Provider.objects.get().credential or b"")
+    assert model == {
+        "name": "acme/small",
+        "providers": ["acme"],
+        "upstream_models": ["s-1"],
+        "price_input_usd": "0.25",
+        "price_output_usd": "1.00",
+        "callable": True,
+    }
+    assert priced == {**model, "price_input_usd": "0.50", "price_output_usd": "2.125"}
+    assert PriceVersion.objects.count() == 2
+
+
+def test_a_model_without_a_price_is_listed_as_not_callable(here: Here) -> None:
+    offer_upstream("http://127.0.0.1:1")
+
+    made = here(
+        *("model", "create", "bare", "--provider", "mock", "--upstream-model", "b", "--json")
+    ).json
+    listed = here("model", "list", "--json").json
+
+    assert (made["callable"], made["price_input_usd"], made["price_output_usd"]) == (
+        False,
+        None,
+        None,
+    )
+    assert [(model["name"], model["callable"]) for model in listed] == [
+        ("bare", False),
+        ("mock", True),
+    ]
+
+
+BAD_OFFERS: list[tuple[tuple[str, ...], str]] = [
+    (
+        ("provider", "create", "--name", "a b", "--kind", "openai", "--base-url", "http://x"),
+        "'a b' is not a provider name.",
+    ),
+    (
+        ("provider", "create", "--name", "a", "--kind", "openai", "--base-url", "ftp://x"),
+        "A base URL starts with http:// or https://.",
+    ),
+    (
+        ("provider", "create", "--name", "mock", "--kind", "simulator"),
+        "There is a provider 'mock' already.",
+    ),
+    (
+        ("provider", "create", "--name", "a", "--kind", "simulator", "--api-key-env", "NO_VAR"),
+        "The environment variable NO_VAR is not set.",
+    ),
+    (
+        ("model", "create", "m", "--provider", "nobody", "--upstream-model", "m"),
+        "There is no provider 'nobody'.",
+    ),
+    (
+        ("model", "create", "mock", "--provider", "mock", "--upstream-model", "m"),
+        "There is a model 'mock' already.",
+    ),
+    (
+        (
+            *("model", "create", "m", "--provider", "mock", "--upstream-model", "m"),
+            *("--price-input", "1"),
+        ),
+        "Give --price-input and --price-output together.",
+    ),
+    (
+        (
+            *("model", "create", "m", "--provider", "mock", "--upstream-model", "m"),
+            *("--price-input", "0", "--price-output", "0"),
+        ),
+        "A price must be above zero in at least one bucket.",
+    ),
+    (
+        ("model", "price", "gone", "--price-input", "1", "--price-output", "1"),
+        "There is no model 'gone'.",
+    ),
+    (
+        ("model", "price", "mock", "--price-input", "NaN", "--price-output", "1"),
+        "'NaN' is not an amount: write dollars with at most nine decimals, for example 12.50.",
+    ),
+]
+
+
+def test_a_bad_offer_is_one_line_and_nothing_is_made(here: Here) -> None:
+    offer_upstream("http://127.0.0.1:1")
+    tables = (Provider, PublicModel, Deployment, PriceVersion, AuditEvent)
+    before = [table.objects.count() for table in tables]
+
+    for arguments, line in BAD_OFFERS:
+        assert here.refused(*arguments) == line
+        assert [table.objects.count() for table in tables] == before
+
+
+def test_the_demo_gives_its_secrets_once_and_makes_everything_once(
+    manage: Manage, here: Here
+) -> None:
+    first = manage("demo", "--json").json
+    counted = [table.objects.count() for table in (Organization, ApiKey, User, PriceVersion)]
+    second = here("demo", "--json").json
+
+    secrets = {"api_key", "operator_password", "member_password"}
+    assert {name for name in first if second[name] != first[name]} == secrets
+    assert {second[name] for name in secrets} == {None}
+    assert first["org_id"] == Organization.objects.get().public_id
+    assert counted == [1, 1, 2, 8]
+    assert [
+        table.objects.count() for table in (Organization, ApiKey, User, PriceVersion)
+    ] == counted
+    operator = User.objects.get(email=first["operator_email"])
+    assert operator.check_password(first["operator_password"])
+    assert (operator.is_staff, operator.is_superuser) == (True, True)
+    assert_proven(manage.stores.database_url)
+
+
+def test_a_later_demo_leaves_an_operators_prices_alone(here: Here) -> None:
+    here("demo")
+    here("model", "price", "hacxgpt", "--price-input", "9", "--price-output", "9")
+    here("demo")
+
+    listed = {model["name"]: model for model in here("model", "list", "--json").json}
+
+    assert listed["hacxgpt"]["price_input_usd"] == "9.00"
