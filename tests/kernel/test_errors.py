@@ -16,6 +16,7 @@ CONTRACT = {
     "ConflictError": (409, "conflict_error", "idempotency_conflict"),
     "TooLargeError": (413, "invalid_request_error", "request_too_large"),
     "UnsupportedMediaError": (415, "invalid_request_error", "unsupported_media_type"),
+    "IdempotencyReusedError": (422, "invalid_request_error", "idempotency_key_reused"),
     "RateLimitError": (429, "rate_limit_error", "rate_limit_exceeded"),
     "BudgetError": (429, "insufficient_quota", "project_spend_limit_exceeded"),
     "TollgateError": (500, "server_error", "internal_error"),
