@@ -277,8 +277,15 @@ begin
   return v_refused;
 end $$;
 
+-- The settings are for the planner. A batch is small and every table but it is large, so the way is
+-- always by index; left to guess, it scanned all holds until statistics came (measured: 13 ms against
+-- 2 ms for a batch of 16), planned each statement anew (1.1 ms against 4.6 for a batch of one), and
+-- compiled plans for longer than they ran.
 create or replace function tick(p_close jsonb, p_extend jsonb, p_hold jsonb, p_owner text)
-returns jsonb language plpgsql as $$
+returns jsonb language plpgsql
+set jit = off set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan
+as $$
 declare
   v_ids text[] := array(select e->>'r' from jsonb_array_elements(p_close || p_extend) e);
   v_now timestamptz;
