@@ -78,6 +78,8 @@ def _identity(way: Way, uid: int) -> Identity:
     return Identity(
         (
             *("setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups"),
+            # access(2), by which initdb looks for its programs, forgets capabilities otherwise
+            "--securebits=+no_setuid_fixup",
             *(f"--inh-caps={passing}", f"--ambient-caps={passing}", f"--bounding-set={passing}"),
         ),
         user,

