@@ -25,6 +25,11 @@ def access_membership(user: User, org_public_id: str | None = None) -> Member:
     return member
 
 
+def access_organizations(user: User) -> QuerySet[Organization]:
+    """Return the organizations a person is a member of, by name."""
+    return Organization.objects.filter(members__user=user).order_by("name")
+
+
 def access_keys(member: Member) -> QuerySet[ApiKey]:
     """Return the keys a member may see, newest first."""
     return (

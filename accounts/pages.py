@@ -14,7 +14,7 @@ from django.shortcuts import redirect, render, resolve_url
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
-from accounts.access import KEY_MINTERS, access_membership
+from accounts.access import KEY_MINTERS, access_membership, access_organizations
 from accounts.models import Member, Organization, User
 from kernel import clock
 from kernel.errors import ForbiddenError, NotFoundError, TollgateError
@@ -117,5 +117,4 @@ def _to_sign_in(request: HttpRequest) -> HttpResponse:
 
 def _open_visit(user: User, org_public_id: str | None) -> Visit:
     member = access_membership(user, org_public_id)
-    others = Organization.objects.filter(members__user=user).exclude(pk=member.org_id)
-    return Visit(member, tuple(others.order_by("name")))
+    return Visit(member, tuple(access_organizations(user).exclude(pk=member.org_id)))

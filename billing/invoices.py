@@ -62,7 +62,7 @@ def parse_month(text: str) -> Month:
 
     """
     match = _PERIOD.fullmatch(text)
-    if match is None or int(match[1]) < 2000:  # noqa: PLR2004 # before any usage
+    if match is None or not 2000 <= int(match[1]) <= 2999:  # noqa: PLR2004 # years of any usage
         raise BadRequestError(f"{text!r} is not a month: write YYYY-MM.", param="period")
     return Month(int(match[1]), int(match[2]))
 

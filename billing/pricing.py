@@ -28,12 +28,15 @@ class Price:
     def highest_input(self) -> int:
         """The dearest bucket a prompt token can land in."""
         price = self.per_million
-        return max(price.input, price.cached_input, price.cache_write)
+        return max(
+            price.input, price.cached_input, price.cache_write, price.audio_input, price.embedding
+        )
 
     @property
     def highest_output(self) -> int:
         """The dearest bucket a completion token can land in."""
-        return max(self.per_million.output, self.per_million.reasoning)
+        price = self.per_million
+        return max(price.output, price.reasoning, price.audio_output)
 
     def ceiling(self, *, input_tokens: int, output_tokens: int) -> Nanos:
         """Return the most a call with these bounds can cost: no usage within them costs more.

@@ -1,36 +1,39 @@
 """Counters of one process, in the text form Prometheus reads."""
 
-from collections import Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 
 class Metrics:
-    """Plain integers on the hot path; rendered when asked."""
+    """Counted on the hot path; gauges are set when somebody asks."""
 
     def __init__(self) -> None:
-        self.calls: Counter[int] = Counter()
-        self.output_tokens = 0
-        self.adopted_calls = 0
+        self._registry = CollectorRegistry()
+        self._calls = self._counter("tollgate_calls", "Calls that have ended.", "status")
+        self._output_tokens = self._counter("tollgate_output_tokens", "Tokens relayed.")
+        self._adopted_calls = self._counter("tollgate_adopted_calls", "Calls of dead processes.")
+        self._gauges = {
+            name: Gauge(f"tollgate_{name}", says, registry=self._registry)
+            for name, says in (
+                ("calls_in_flight", "Calls being served."),
+                ("unsettled_backlog", "Settlements waiting to be committed."),
+                ("journal_owed", "Calls that are not in the books yet."),
+                ("rate_limits_local", "Calls limited without Redis since the start."),
+            )
+        }
 
-    def render(
-        self, *, in_flight: int, backlog: int, journal_owed: int, local_limits: int
-    ) -> bytes:
-        lines = [
-            "# TYPE tollgate_calls_total counter",
-            *(
-                f'tollgate_calls_total{{status="{status}"}} {count}'
-                for status, count in sorted(self.calls.items())
-            ),
-            "# TYPE tollgate_output_tokens_total counter",
-            f"tollgate_output_tokens_total {self.output_tokens}",
-            "# TYPE tollgate_adopted_calls_total counter",
-            f"tollgate_adopted_calls_total {self.adopted_calls}",
-            "# TYPE tollgate_rate_limits_local_total counter",
-            f"tollgate_rate_limits_local_total {local_limits}",
-            "# TYPE tollgate_calls_in_flight gauge",
-            f"tollgate_calls_in_flight {in_flight}",
-            "# TYPE tollgate_unsettled_backlog gauge",
-            f"tollgate_unsettled_backlog {backlog}",
-            "# TYPE tollgate_journal_owed gauge",
-            f"tollgate_journal_owed {journal_owed}",
-        ]
-        return ("\n".join(lines) + "\n").encode()
+    def count_call(self, status: int, output_tokens: int) -> None:
+        self._calls.labels(str(status)).inc()
+        if output_tokens:
+            self._output_tokens.inc(output_tokens)
+
+    def count_adopted(self, calls: int) -> None:
+        self._adopted_calls.inc(calls)
+
+    def render(self, **gauges: int) -> bytes:
+        """Return everything; ``gauges`` are named without their prefix."""
+        for name, value in gauges.items():
+            self._gauges[name].set(value)
+        return generate_latest(self._registry)
+
+    def _counter(self, name: str, says: str, *labels: str) -> Counter:
+        return Counter(name, says, labels, registry=self._registry)

@@ -18,10 +18,9 @@ log = logger(__name__)
 def record_call(runtime: Runtime, call: Call, sale: Sale | None) -> None:
     """Count a call that has ended, however it did."""
     status = call.status or CLIENT_LEFT
-    runtime.metrics.calls[status] += 1
     if status >= SERVER_FAULT or status == CLIENT_LEFT:
         duration_ms = round((clock.monotonic() - call.started_at) * 1000)
         log.info("call_not_served", request=call.request_id, status=status, ms=duration_ms)
+    runtime.metrics.count_call(status, 0 if sale is None else sale.meter.output_tokens)
     if sale is not None:
-        runtime.metrics.output_tokens += sale.meter.output_tokens
         runtime.watched_orgs.add(sale.principal.org_id)

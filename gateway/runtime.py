@@ -128,10 +128,10 @@ class Runtime:
 
     def render_metrics(self) -> bytes:
         return self.metrics.render(
-            in_flight=len(self.calls),
-            backlog=self.books.writer.backlog,
+            calls_in_flight=len(self.calls),
+            unsettled_backlog=self.books.writer.backlog,
             journal_owed=self.books.journal.owed,
-            local_limits=self.limiter.fallbacks,
+            rate_limits_local=self.limiter.fallbacks,
         )
 
     async def _sync_journal(self) -> None:
@@ -139,7 +139,7 @@ class Runtime:
 
     async def _adopt(self) -> None:
         if self.books.writer.is_connected:
-            self.metrics.adopted_calls += await asyncio.to_thread(_adopt_orphans)
+            self.metrics.count_adopted(await asyncio.to_thread(_adopt_orphans))
 
     async def _refresh(self) -> None:
         self.catalog = await load_catalog(self.pool)

@@ -56,6 +56,9 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=40, primary_key=True, serialize=False)),
                 ('next_number', models.PositiveIntegerField(default=1)),
             ],
+            options={
+                'verbose_name_plural': 'invoice series',
+            },
         ),
         migrations.CreateModel(
             name='JournalOwner',

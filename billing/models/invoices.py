@@ -14,6 +14,9 @@ class InvoiceSeries(models.Model):
     name = models.CharField(primary_key=True, max_length=40)
     next_number = models.PositiveIntegerField(default=1)
 
+    class Meta:
+        verbose_name_plural = "invoice series"
+
     def __str__(self) -> str:
         return self.name
 

@@ -20,8 +20,8 @@ UNITS_PER_PRICE = 1_000_000
 _DECIMAL = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9}))?", re.ASCII)
 
 
-def parse_usd(text: str) -> Nanos:
-    """Read a decimal dollar amount such as ``"1.25"``.
+def parse_usd(text: str, *, minimum: int = -MAX_NANOS) -> Nanos:
+    """Read a decimal dollar amount such as ``"1.25"``, of ``minimum`` nanos or more.
 
     Raises:
         InvalidAmountError: for anything but ASCII digits with at most nine decimals: no signs but
@@ -33,9 +33,10 @@ def parse_usd(text: str) -> Nanos:
         raise InvalidAmountError(text)
     sign, whole, fraction = match.groups()
     nanos = int(whole) * NANOS_PER_DOLLAR + int((fraction or "").ljust(9, "0"))
-    if nanos > MAX_NANOS:
+    nanos = -nanos if sign else nanos
+    if not minimum <= nanos <= MAX_NANOS:
         raise InvalidAmountError(text)
-    return Nanos(-nanos if sign else nanos)
+    return Nanos(nanos)
 
 
 def check_nanos(value: object, *, minimum: int = 0) -> Nanos:

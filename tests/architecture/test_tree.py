@@ -90,6 +90,18 @@ def test_the_lock_has_every_package_that_is_asked_for() -> None:
     assert [name for name in asked if name not in locked] == []
 
 
+def test_nothing_that_a_tool_made_is_tracked() -> None:
+    made = re.compile(r"(^|/)(__pycache__|\.venv|\.data|\.hypothesis|\.[a-z]+_cache)/|\.pyc$")
+
+    assert [name_of(path) for path in tracked_files() if made.search(name_of(path))] == []
+
+
+def test_the_lock_names_no_address_or_path() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+
+    assert re.findall(r"://| /[A-Za-z]", lock) == []
+
+
 def test_python_3_11_is_what_is_declared_linted_and_typed_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
 

@@ -7,7 +7,7 @@ from accounts.models import ApiKey, AuditEvent, Organization
 from billing.models import BillingAccount, Budget, LedgerTransaction
 from tests.books import assert_proven
 from tests.commands.manage import Here, Manage
-from tests.factories import make_tenant
+from tests.factories import make_price, make_tenant
 
 
 def test_an_organization_is_created_given_credit_and_listed(manage: Manage, here: Here) -> None:
@@ -92,6 +92,8 @@ def test_a_key_is_created_with_its_limits_and_budget_and_printed_once(
     manage: Manage, here: Here
 ) -> None:
     org = make_tenant().org
+    make_price("hacxgpt")
+    make_price("gpt-4o")
     made = manage(
         *("key", "create", "--org", org.public_id, "--project", "chatbot", "--name", "Bob's"),
         *("--rpm", "60", "--rpd", "100", "--tpm", "5000", "--concurrency", "4"),

@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from accounts.commands import one_line_faults
 from billing.database import connect_sync
 from billing.exports.invoices import export_invoices
 from billing.exports.journal import export_journal
@@ -13,7 +14,6 @@ from billing.exports.usage import export_usage
 from billing.exports.writing import ExportResult
 from billing.invoices import Month, parse_month
 from kernel.cli import print_row
-from kernel.errors import TollgateError
 from kernel.money import render_usd
 
 FORMS = {"usage": ("csv",), "invoices": ("csv",), "journal": ("csv", "beancount")}
@@ -34,12 +34,8 @@ class Command(BaseCommand):
         kind, form, path = options["kind"], options["format"], Path(options["out"])
         if form not in FORMS[kind]:
             raise CommandError(f"{kind} is not written as {form}; use {' or '.join(FORMS[kind])}.")
-        try:
+        with one_line_faults():
             result = _export(kind, parse_month(options["period"]), path, form)
-        except TollgateError as error:
-            raise CommandError(error.message) from error
-        except OSError as error:
-            raise CommandError(f"{path} cannot be written: {error.strerror}.") from error
         row = {
             "kind": kind,
             "period": options["period"],

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from accounts.commands import VerbCommand
 from billing.invoices import parse_month, run_month
@@ -48,13 +49,14 @@ class Command(VerbCommand):
 
 
 def _row(invoice: Invoice) -> dict[str, Any]:
+    zone = ZoneInfo(invoice.org.timezone)
     return {
         "number": invoice.document_number or None,
         "state": invoice.state,
         "org": invoice.org.public_id,
         "name": invoice.org.name,
-        "period_start": invoice.period_start.isoformat(),
-        "period_end": invoice.period_end.isoformat(),
+        "period_start": invoice.period_start.astimezone(zone).isoformat(),
+        "period_end": invoice.period_end.astimezone(zone).isoformat(),
         "lines": invoice.lines.count(),
         "usage_usd": render_usd(invoice.usage_nanos),
         "total_usd": render_cents(invoice.total_cents),

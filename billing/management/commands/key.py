@@ -9,7 +9,7 @@ from accounts.commands import ACTOR, VerbCommand
 from accounts.keys import ROTATION_OVERLAP, KeySpec, mint_key, revoke_key, rotate_key
 from accounts.models import ApiKey
 from billing.budgets import create_budget
-from billing.models import Budget
+from billing.models import Budget, PriceVersion
 from kernel import clock
 from kernel.cli import parse_count, parse_duration, print_row, print_rows
 from kernel.errors import BadRequestError
@@ -51,7 +51,7 @@ class Command(VerbCommand):
         spec = _spec(options)
         if (options["budget"] is None) != (options["period"] is None):
             raise BadRequestError("Give --budget and --period together.")
-        limit_nanos = None if options["budget"] is None else parse_usd(options["budget"])
+        limit_nanos = None if options["budget"] is None else parse_usd(options["budget"], minimum=0)
         with transaction.atomic():
             project = operator_project(org, options["project"])
             minted = mint_key(project, spec, actor=ACTOR)
@@ -89,7 +89,7 @@ def _spec(options: dict[str, Any]) -> KeySpec:
     }
     allowed = None
     if options["models"] is not None:
-        allowed = [name.strip() for name in options["models"].split(",") if name.strip()]
+        allowed = _known_models(options["models"])
     expires_in = options["expires_in"]
     return KeySpec(
         kind=options["kind"],
@@ -98,6 +98,15 @@ def _spec(options: dict[str, Any]) -> KeySpec:
         expires_at=None if expires_in is None else clock.now() + parse_duration(expires_in),
         **counts,
     )
+
+
+def _known_models(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    priced = set(PriceVersion.objects.filter(model__in=names).values_list("model", flat=True))
+    unknown = [name for name in names if name not in priced]
+    if not names or unknown:
+        raise BadRequestError(f"No such model: {', '.join(unknown) or '(none named)'}.")
+    return names
 
 
 def _row(key: ApiKey) -> dict[str, Any]:

@@ -31,13 +31,13 @@ class Command(VerbCommand):
         self.add_verb(verbs, "list", "List organizations with their balances.")
 
     def do_create(self, options: dict[str, Any]) -> None:
-        credit = None if options["credit"] is None else parse_usd(options["credit"])
+        credit = None if options["credit"] is None else parse_usd(options["credit"], minimum=0)
         org = create_organization(
             OrganizationSpec(
                 name=options["name"],
                 mode=options["mode"],
                 timezone=options["timezone"],
-                credit_limit_nanos=parse_usd(options["credit_limit"]),
+                credit_limit_nanos=parse_usd(options["credit_limit"], minimum=0),
                 credit_nanos=credit,
             ),
             actor=ACTOR,
@@ -46,7 +46,9 @@ class Command(VerbCommand):
 
     def do_credit(self, options: dict[str, Any]) -> None:
         org = operator_org(options["id"])
-        txn = add_credit(org, parse_usd(options["amount"]), reason=options["reason"], actor=ACTOR)
+        txn = add_credit(
+            org, parse_usd(options["amount"], minimum=0), reason=options["reason"], actor=ACTOR
+        )
         row = {**_row(org), "transaction": txn.pk}
         print_row(row, as_json=options["json"])
 

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from accounts.commands import one_line_faults
 from billing.database import connect_sync
 from billing.proof import prove
 
@@ -19,9 +20,12 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with connect_sync(
-            settings.DATABASE_URL, "tollgate-proof", statement_timeout_ms=600_000
-        ) as connection:
+        with (
+            one_line_faults(),
+            connect_sync(
+                settings.DATABASE_URL, "tollgate-proof", statement_timeout_ms=600_000
+            ) as connection,
+        ):
             proof = prove(connection, Path(settings.JOURNAL_DIR))
         if options["json"]:
             self.stdout.write(json.dumps(json.loads(proof.as_json()), indent=2))

@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from accounts.commands import one_line_faults
 from gateway.demo import seed_demo
 from kernel.cli import print_row
 
@@ -18,5 +19,6 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        demo = seed_demo(test_models=settings.SIMULATOR_TEST_MODELS)
+        with one_line_faults():
+            demo = seed_demo(test_models=settings.SIMULATOR_TEST_MODELS)
         print_row(asdict(demo), as_json=options["json"])

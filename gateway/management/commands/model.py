@@ -51,7 +51,9 @@ class Command(VerbCommand):
 
 
 def _price(options: dict[str, Any]) -> Usage:
-    return text_price(parse_usd(options["price_input"]), parse_usd(options["price_output"]))
+    return text_price(
+        parse_usd(options["price_input"], minimum=0), parse_usd(options["price_output"], minimum=0)
+    )
 
 
 def _row(model: PublicModel) -> dict[str, Any]:
