@@ -16,10 +16,11 @@ from psycopg import errors
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from accounts.credentials import bad_key, check_standing, presented_key
 from accounts.key_format import PresentedKey, is_secret, parse_key
 from accounts.principal import Principal
 from kernel import clock
-from kernel.errors import ForbiddenError, UnauthenticatedError, UnavailableError
+from kernel.errors import ForbiddenError, UnavailableError
 
 REMEMBER_S = 10.0
 REMEMBER_KEYS = 50_000
@@ -101,20 +102,6 @@ def _parse_row(row: TupleRow | None, forget_at: float) -> _KnownKey:
     return _KnownKey(principal, tuple(secrets), forget_at)
 
 
-def presented_key(headers: Mapping[bytes, bytes], *, prefer_x_api_key: bool = False) -> str | None:
-    """Return the key text a caller sent: ``Authorization: Bearer`` or ``x-api-key``.
-
-    OpenAI paths prefer the first, Anthropic paths the second, when both are there and differ.
-    """
-    bearer = None
-    scheme, _, credential = headers.get(b"authorization", b"").partition(b" ")
-    if scheme.lower() == b"bearer":
-        bearer = credential.strip() or None
-    plain = headers.get(b"x-api-key", b"").strip() or None
-    chosen = (plain or bearer) if prefer_x_api_key else (bearer or plain)
-    return None if chosen is None else chosen.decode("latin-1")
-
-
 async def authenticate(
     ring: KeyRing, headers: Mapping[bytes, bytes], *, prefer_x_api_key: bool = False
 ) -> Principal:
@@ -126,30 +113,19 @@ async def authenticate(
 
     """
     text = presented_key(headers, prefer_x_api_key=prefer_x_api_key)
-    if text is None:
-        raise UnauthenticatedError(
-            "You didn't provide an API key. Send it as 'Authorization: Bearer hk-proj-…'."
-        )
     presented = parse_key(text)
     principal = None if presented is None else await ring.find_principal(presented)
     if principal is None:
-        raise _bad_key(text, "Incorrect API key provided")
-    if principal.revoked:
-        raise _bad_key(text, "This API key is revoked")
-    if principal.expires_at is not None and principal.expires_at <= clock.now():
-        raise _bad_key(text, "This API key has expired")
+        raise bad_key(text)
+    check_standing(
+        text,
+        revoked=principal.revoked,
+        expires_at=principal.expires_at,
+        org_active=principal.org_active,
+    )
     if principal.kind == "admin":
         raise ForbiddenError(
             "Admin keys manage the organization; call models with a project key.",
             code="admin_key_not_allowed",
         )
-    if not principal.org_active:
-        raise ForbiddenError(
-            "This organization is suspended; write to your operator.", code="account_suspended"
-        )
     return principal
-
-
-def _bad_key(text: str, sentence: str) -> UnauthenticatedError:
-    masked = f"{text[:8]}***" if text.startswith("hk-") and text.isascii() else "***"
-    return UnauthenticatedError(f"{sentence}: {masked}.", code="invalid_api_key")
