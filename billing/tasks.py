@@ -8,6 +8,7 @@ from billing.database import connect_sync
 from billing.expiry import expire_holds, purge_answers
 from billing.invoices import close_due_months
 from billing.proof import prove as run_proof
+from billing.rollups import roll_up as add_to_rollups
 from billing.tick import close_calls
 from kernel.log import logger
 
@@ -48,6 +49,14 @@ def make_partitions() -> int:
         row = connection.execute("select make_usage_partitions(3)").fetchone()
         assert row is not None
         return int(row[0])
+
+
+@shared_task(name="billing.roll_up")
+def roll_up() -> int:
+    with connect_sync(
+        settings.DATABASE_URL, "tollgate-roll-up", statement_timeout_ms=60_000
+    ) as connection:
+        return add_to_rollups(connection)
 
 
 @shared_task(name="billing.prove")

@@ -13,6 +13,7 @@ from billing.models.metering import (
 )
 from billing.models.prices import PriceVersion
 from billing.models.proofs import ProofRun
+from billing.models.rollups import UsageRollup
 
 __all__ = [
     "BillingAccount",
@@ -32,4 +33,5 @@ __all__ = [
     "Quarantine",
     "UsageEvent",
     "UsageId",
+    "UsageRollup",
 ]

@@ -94,6 +94,7 @@ CELERY_BEAT_SCHEDULE = {
     "expire-holds": {"task": "billing.expire_holds", "schedule": timedelta(seconds=10)},
     "adopt-journals": {"task": "billing.adopt_journals", "schedule": timedelta(seconds=5)},
     "purge-answers": {"task": "billing.purge_answers", "schedule": timedelta(minutes=5)},
+    "roll-up": {"task": "billing.roll_up", "schedule": timedelta(seconds=5)},
     "make-partitions": {"task": "billing.make_partitions", "schedule": timedelta(hours=6)},
     "close-due-months": {"task": "billing.close_due_months", "schedule": timedelta(hours=1)},
     "prove": {"task": "billing.prove", "schedule": timedelta(hours=1)},
@@ -170,6 +171,12 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
         "base-uri": ["'none'"],
     }
+}
+
+# Keys instead of people: accounts.api_auth; without users, sessions and cookies.
+REST_FRAMEWORK = {
+    "UNAUTHENTICATED_USER": None,
+    "UNAUTHENTICATED_TOKEN": None,
 }
 
 AUTH_USER_MODEL = "accounts.User"

@@ -47,7 +47,9 @@ def test_clean_books_are_proven_with_exit_code_0(manage: Manage) -> None:
     assert [finding["rows"] for finding in proof["equations"]] == [[]] * len(proof["equations"])
 
 
-def test_a_changed_usage_row_is_named_with_exit_code_1(manage: Manage) -> None:
+def test_a_changed_usage_row_is_named_by_price_and_by_roll_up_with_exit_code_1(
+    manage: Manage,
+) -> None:
     use_twice(manage.stores.database_url)
     changed = UsageEvent.objects.order_by("request_id")[0]
     corrupt(
@@ -61,7 +63,8 @@ def test_a_changed_usage_row_is_named_with_exit_code_1(manage: Manage) -> None:
     assert said.code == 1
     assert "DIFF I11a" in said.out
     assert f"         {changed.request_id}: 25000 ≠ 27000\n" in said.out
-    assert said.out.count("DIFF") == 1
+    assert "DIFF I17" in said.out
+    assert said.out.count("DIFF") == 2
     assert said.out.splitlines()[-1].startswith("NOT clean: ")
     assert said.err == ""
 
