@@ -34,10 +34,11 @@ async def lifespan(_scope: dict[str, Any], receive: Receive, send: Send) -> None
 
 
 def _data_plane() -> dict[str, Any]:
+    from config.api import api_routes
     from gateway.consumers import UnknownPathConsumer
     from gateway.routes import route, routes
 
-    return {"http": URLRouter([*routes, route(r"", UnknownPathConsumer)])}
+    return {"http": URLRouter([*api_routes(), *routes, route(r"", UnknownPathConsumer)])}
 
 
 def _pages() -> dict[str, Any]:
@@ -56,11 +57,12 @@ def _pages() -> dict[str, Any]:
 
 
 def _everything() -> dict[str, Any]:
+    from config.api import api_routes
     from gateway.routes import routes
 
     pages = _pages()
     rest: Any = re_path(r"", pages["http"])
-    return {**pages, "http": URLRouter([*routes, rest])}
+    return {**pages, "http": URLRouter([*api_routes(), *routes, rest])}
 
 
 _ROLES = {"api": _data_plane, "web": _pages, "all": _everything}

@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 from channels.routing import URLRouter
 
+from billing import urls_api
+from billing.api import KeyedView
+from config.api import api_routes
 from gateway import consumers
 from gateway.routes import routes
 
@@ -32,6 +35,17 @@ def test_metered_routes_take_post_and_nothing_of_them_is_replaced() -> None:
 
     assert [str(route.pattern) for route in metered] == [r"^(?:v1|api/v1|api)/chat/completions/?$"]
     assert consumers.CompletionConsumer.method == "POST"
+
+
+def test_the_customers_api_reads_only_and_takes_no_metered_path() -> None:
+    callbacks: list[Any] = [path.callback for path in urls_api.urlpatterns]
+    views = [callback.cls for callback in callbacks]
+    metered = [f"{prefix}/chat/completions" for prefix in ("v1", "api/v1", "api")]
+
+    assert len(views) == 5
+    assert {view.http_method_names for view in views} == {("get", "head")}
+    assert [view for view in views if not issubclass(view, KeyedView)] == []
+    assert [path for path in metered for each in api_routes() if each.pattern.match(path)] == []
 
 
 @pytest.mark.parametrize("prefix", ["v1", "api/v1", "api"])

@@ -1,0 +1,158 @@
+"""Where a key stands: its budgets, its organization's credit, and what one call came to."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import LiteralString
+
+from django.db import connection, transaction
+
+from accounts.models import ApiKey, Organization, Project
+from billing.models import Hold, UsageEvent, UsageId
+from billing.overview import Balance, read_balance
+from billing.rollups import read_total_nanos
+
+# The periods are the database's, as for the hold: the same window, the same clock.
+BUDGETS: LiteralString = """
+select case when b.key_id is not null then 'key' when b.project_id is not null then 'project'
+    else 'organization' end,
+  b.period, b.limit_nanos, coalesce(w.settled_nanos, 0), coalesce(w.held_nanos, 0), p.renews_at
+from billing_budget b join accounts_organization o on o.id = b.org_id
+cross join lateral (
+  select period_start(b.period, o.timezone, now()), period_end(b.period, o.timezone, now())
+) p(started_at, renews_at)
+left join billing_budgetwindow w on w.budget_id = b.id and w.window_start = p.started_at
+where b.org_id = %s and b.active and (b.project_id is null or b.project_id = %s)
+  and (b.key_id is null or b.key_id = %s)
+order by b.id
+"""
+CREDITED: LiteralString = """
+select coalesce(-sum(e.amount_nanos), 0) from billing_ledgertransaction t
+join billing_ledgerentry e on e.txn_id = t.id
+join billing_ledgeraccount a on a.id = e.account_id and a.org_id = t.org_id
+  and a.code = 'deferred_revenue'
+where t.org_id = %s and t.kind <> 'usage'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStanding:
+    """A budget that binds a key, in its present period; ``renews_at`` is None for a lifetime."""
+
+    level: str
+    period: str
+    limit_nanos: int
+    used_nanos: int
+    reserved_nanos: int
+    renews_at: datetime | None
+
+    @property
+    def left_nanos(self) -> int:
+        return max(0, self.limit_nanos - self.used_nanos - self.reserved_nanos)
+
+
+@dataclass(frozen=True, slots=True)
+class Tightest:
+    """What may be spent at most, and the level that says so: a budget's, or ``credit``."""
+
+    level: str
+    left_nanos: int
+    renews_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStanding:
+    key: ApiKey
+    budgets: Sequence[BudgetStanding]
+    balance: Balance
+
+    @property
+    def tightest(self) -> Tightest:
+        """Return the level that refuses first; of equals a budget before credit, as the hold."""
+        levels = [
+            *(Tightest(b.level, b.left_nanos, b.renews_at) for b in self.budgets),
+            Tightest("credit", max(0, self.balance.available_nanos), None),
+        ]
+        return min(levels, key=lambda level: level.left_nanos)
+
+
+@dataclass(frozen=True, slots=True)
+class Credits:
+    """What was ever credited and ever used, and the balance between."""
+
+    credited_nanos: int
+    used_nanos: int
+    balance: Balance
+
+    @property
+    def net_nanos(self) -> int:
+        """Return credit minus debt; what is reserved is still the customer's."""
+        balance = self.balance
+        return balance.available_nanos + balance.reserved_nanos - balance.credit_limit_nanos
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One call. ``event`` is None while it runs and where nothing was charged."""
+
+    request_id: str
+    project: str
+    key: str
+    model: str
+    state: str
+    created_at: datetime
+    event: UsageEvent | None
+
+
+def read_key_standing(key: ApiKey) -> KeyStanding:
+    """Return a key's budgets and its organization's balance, all of one moment."""
+    with _snapshot(), connection.cursor() as cursor:
+        cursor.execute(BUDGETS, [key.org_id, key.project_id, key.pk])
+        budgets = [BudgetStanding(*row) for row in cursor.fetchall()]
+        return KeyStanding(key, budgets, read_balance(key.org))
+
+
+def read_credits(org: Organization) -> Credits:
+    """Return an organization's credit, all of one moment."""
+    with _snapshot(), connection.cursor() as cursor:
+        cursor.execute(CREDITED, [org.pk])
+        credited_nanos = int(cursor.fetchone()[0])
+        return Credits(credited_nanos, read_total_nanos(org.pk), read_balance(org))
+
+
+def find_generation(key: ApiKey, request_id: str) -> Generation | None:
+    """Return a call of the key's project; an admin key finds every call of its organization."""
+    with _snapshot():
+        event = _find_event(request_id)
+        row = event or Hold.objects.filter(request_id=request_id).first()
+        if row is None or row.org_id != key.org_id:
+            return None
+        if key.kind != ApiKey.Kind.ADMIN and row.project_id != key.project_id:
+            return None
+        return Generation(
+            request_id,
+            Project.objects.get(pk=row.project_id).public_id,
+            ApiKey.objects.get(pk=row.key_id).public_id,
+            row.model,
+            Hold.State.SETTLED if isinstance(row, UsageEvent) else row.state,
+            row.occurred_at if isinstance(row, UsageEvent) else row.created_at,
+            event,
+        )
+
+
+def _find_event(request_id: str) -> UsageEvent | None:
+    """Find a call by its id; the time beside it names the partition."""
+    known = UsageId.objects.filter(request_id=request_id).first()
+    if known is None:
+        return None
+    return UsageEvent.objects.get(request_id=request_id, occurred_at=known.occurred_at)
+
+
+@contextmanager
+def _snapshot() -> Iterator[None]:
+    """Read one moment of the books; nothing can be written."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("set transaction isolation level repeatable read, read only")
+        yield

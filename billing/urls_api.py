@@ -1,0 +1,21 @@
+"""The paths of the customers' API, on every prefix of the data plane."""
+
+from django.urls import URLPattern, re_path
+from rest_framework.views import APIView
+
+from billing.api import CostsView, CreditsView, GenerationView, KeyView, UsageView
+
+_PREFIX = r"^(?:v1|api/v1|api)"
+
+
+def _at(path: str, view: type[APIView]) -> URLPattern:
+    return re_path(rf"{_PREFIX}/{path}/?$", view.as_view())
+
+
+urlpatterns = [
+    _at("organization/usage/completions", UsageView),
+    _at("organization/costs", CostsView),
+    _at("key", KeyView),
+    _at("credits", CreditsView),
+    _at("generation", GenerationView),
+]

@@ -1,0 +1,3 @@
+from tests.stage import house, stage
+
+__all__ = ["house", "stage"]
