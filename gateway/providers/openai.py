@@ -1,6 +1,7 @@
 """Any server that speaks OpenAI's chat completions: its bytes go through, but for two fields."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import aiohttp
@@ -28,18 +29,21 @@ class OpenAIProvider:
         headers = {}
         if deployment.credential is not None:
             headers["authorization"] = f"Bearer {self._decrypt(deployment.credential)}"
-        timeout = aiohttp.ClientTimeout(
-            total=deployment.total_timeout_s,
-            connect=deployment.connect_timeout_s,
-            sock_read=deployment.read_timeout_s,
+        deadlines = _deadlines(
+            deployment.total_timeout_s, deployment.connect_timeout_s, deployment.read_timeout_s
         )
         return await post_json(
             self._session,
             deployment.base_url + "/chat/completions",
             render_body(request, deployment.upstream_model, max_output_tokens),
             headers,
-            timeout,
+            deadlines,
         )
+
+
+@cache
+def _deadlines(total_s: int, connect_s: int, read_s: int) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total_s, connect=connect_s, sock_read=read_s)
 
 
 def render_body(request: ChatRequest, upstream_model: str, max_output_tokens: int) -> bytes:

@@ -4,15 +4,16 @@ import secrets
 from time import time_ns
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
 
 
 def base62(number: int, width: int) -> str:
     """Write a non-negative number in base 62, left-padded with zeros to ``width``."""
-    digits = []
+    pairs = []
     while number:
-        number, rest = divmod(number, 62)
-        digits.append(ALPHABET[rest])
-    return "".join(reversed(digits)).rjust(width, "0")
+        number, rest = divmod(number, 3844)
+        pairs.append(_PAIRS[rest])
+    return "".join(reversed(pairs)).lstrip("0").rjust(width, "0")
 
 
 def random_base62(width: int) -> str:
