@@ -31,6 +31,9 @@ create table if not exists billing_usagetail (
   duration_count bigint not null
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
+-- Rows of the present hour are added to every few seconds: leave room for it on their pages.
+alter table billing_usagerollup set (fillfactor = 70);
+
 create or replace function note_usage() returns trigger language plpgsql as $$
 begin
   insert into billing_usagetail

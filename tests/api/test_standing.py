@@ -1,57 +1,21 @@
-"""A key asks where it stands: limits, budgets, credit, and what one call came to."""
+"""A key asks where it stands: limits, budgets, credit."""
 
-import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-import pytest
-import requests
-from django.db import connection, transaction
-
-from accounts.keys import KeySpec, mint_key, revoke_key, rotate_key
-from accounts.models import Organization, Project
+from accounts.keys import KeySpec, mint_key
+from accounts.models import Project
 from billing.budgets import create_budget
-from billing.models import UsageEvent
-from kernel.ids import new_request_id, random_base62
+from kernel.ids import random_base62
 from kernel.money import parse_usd, render_usd
-from tests.api.customer import admin_key, get
+from tests.api.customer import get, hold, settled_call
 from tests.books import run_tick
-from tests.calls import chat_body, post
 from tests.factories import ACTOR, Tenant, hold_request, make_price, make_tenant
-from tests.servers import Server, environment, free_port, running
 from tests.stage import House, Stage
-
-PATHS = ("/v1/key", "/v1/credits", "/v1/generation?id=req_" + "0" * 24)
 
 
 def budget(tenant: Tenant, usd: str, period: str, **level: Any) -> None:
     create_budget(org=tenant.org, limit_nanos=parse_usd(usd), period=period, actor=ACTOR, **level)
-
-
-def hold(stage: Stage, nanos: int) -> str:
-    version, _ = make_price(f"m-{random_base62(8)}")
-    request = hold_request(stage.acme, version, nanos)
-    answer = run_tick(stage.stores.database_url, holds=[request])
-    assert answer.held == {request.request_id: None}
-    return request.request_id
-
-
-def settled_call(stage: Stage) -> tuple[Any, UsageEvent]:
-    """One call through the gateway, and its usage row."""
-    answer = post(stage.api.url, stage.acme.key_text, chat_body("mock"))
-    assert answer.status_code == 200
-    deadline = time.monotonic() + 5
-    request_id = answer.headers["x-request-id"]
-    while time.monotonic() < deadline:
-        event = UsageEvent.objects.filter(request_id=request_id).first()
-        if event is not None:
-            return answer.json(), event
-        time.sleep(0.02)
-    raise AssertionError("the call did not settle")
 
 
 def test_a_key_knows_itself_and_what_binds_it(stage: Stage) -> None:
@@ -164,166 +128,3 @@ def test_an_account_on_credit_has_no_balance_but_a_limit(house: House) -> None:
 
     assert (body["total_credits"], body["balance"]) == ("0.000000000", "0.000000000")
     assert (body["available"], body["credit_limit"]) == ("5.000000000", "5.000000000")
-
-
-@pytest.mark.parametrize("form", ["answer", "request"])
-def test_a_call_is_found_by_its_answers_id_and_its_requests_id(stage: Stage, form: str) -> None:
-    answer, event = settled_call(stage)
-    wanted = answer["id"] if form == "answer" else event.request_id
-
-    body = get(stage.api, "/v1/generation", stage.acme.key_text, id=wanted).json()
-
-    assert (body["id"], body["request_id"]) == (answer["id"], event.request_id)
-    assert (body["model"], body["provider"], body["state"]) == ("mock", event.provider, "settled")
-    assert (body["outcome"], body["evidence"]) == (event.outcome, event.evidence)
-    assert body["usage"]["prompt_tokens"] == answer["usage"]["prompt_tokens"]
-    assert body["usage"]["completion_tokens"] == answer["usage"]["completion_tokens"]
-    assert body["usage"]["total_tokens"] == answer["usage"]["total_tokens"]
-    assert body["usage"]["buckets"]["request"] == 1
-    assert body["cost"] == render_usd(event.amount_nanos)
-    assert body["project_id"] == stage.acme.project.public_id
-    assert body["api_key_id"] == stage.acme.key.public_id
-    assert body["created_at"] == int(event.occurred_at.timestamp())
-
-
-def test_a_call_that_still_runs_has_no_cost_yet(stage: Stage) -> None:
-    request_id = hold(stage, 1_000)
-
-    body = get(stage.api, "/v1/generation", stage.acme.key_text, id=request_id).json()
-
-    assert (body["state"], body["cost"], body["usage"]) == ("held", None, None)
-
-
-def test_other_tenants_and_other_projects_calls_do_not_exist(stage: Stage) -> None:
-    stranger = make_tenant(f"Stranger {random_base62(6)}")
-    other = Project.objects.create(org=stage.acme.org, name="Other")
-    neighbour = mint_key(other, KeySpec(name="n"), actor=ACTOR)
-    _, event = settled_call(stage)
-    running_call = hold(stage, 1_000)
-
-    def status(key: str, request_id: str) -> int:
-        return get(stage.api, "/v1/generation", key, id=request_id).status_code
-
-    for request_id in (event.request_id, running_call):
-        assert status(stranger.key_text, request_id) == 404
-        assert status(admin_key(stranger), request_id) == 404
-        assert status(neighbour.text, request_id) == 404
-        assert status(admin_key(stage.acme), request_id) == 200
-    unknown = get(stage.api, "/v1/generation", stage.acme.key_text, id=new_request_id())
-    theirs = get(stage.api, "/v1/generation", stranger.key_text, id=event.request_id)
-    assert unknown.json()["error"]["code"] == theirs.json()["error"]["code"] == "not_found"
-
-
-@pytest.mark.parametrize(
-    ("wanted", "status"), [("", 400), ("req_", 404), ("req_a\0b", 404), ("' or 1=1 --", 404)]
-)
-def test_an_id_that_is_none_is_refused(stage: Stage, wanted: str, status: int) -> None:
-    answer = get(stage.api, "/v1/generation", stage.acme.key_text, id=wanted)
-
-    assert answer.status_code == status
-    assert answer.json()["error"]["param"] == "id"
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_a_key_that_is_no_longer_good_reads_nothing(stage: Stage, path: str) -> None:
-    def refusal(key: str) -> tuple[int, str]:
-        answer = get(stage.api, path, key)
-        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
-        return answer.status_code, answer.json()["error"]["code"]
-
-    revoked = mint_key(stage.acme.project, KeySpec(name="r"), actor=ACTOR)
-    revoke_key(revoked.key, actor=ACTOR)
-    wrong = stage.acme.key_text[:-7] + "0" * 7
-    assert refusal(revoked.text) == refusal(wrong) == refusal("sk-x") == (401, "invalid_api_key")
-    assert get(stage.api, path, None).json()["error"]["code"] is None
-    Organization.objects.filter(pk=stage.acme.org.pk).update(status="suspended")
-    assert refusal(stage.acme.key_text) == (403, "account_suspended")
-
-
-def test_a_rotated_key_reads_until_its_overlap_ends(stage: Stage) -> None:
-    old = stage.acme.key_text
-    new = rotate_key(stage.acme.key, actor=ACTOR).text
-
-    assert get(stage.api, "/v1/key", old).status_code == 200
-    assert get(stage.api, "/v1/key", new).status_code == 200
-    rotate_key(stage.acme.key, actor=ACTOR, overlap=timedelta(0))
-    assert get(stage.api, "/v1/key", old).status_code == 401
-    assert get(stage.api, "/v1/key", new).status_code == 401
-
-
-def test_other_methods_are_405_before_the_key_is_asked_and_need_no_body_read(
-    stage: Stage,
-) -> None:
-    answer = requests.post(stage.api.url + "/v1/key", data=b"x" * 5_000_000, timeout=10)
-
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
-    assert answer.json()["error"]["type"] == "invalid_request_error"
-
-
-def test_every_answer_has_an_id_and_no_cookie_whatever_is_accepted(stage: Stage) -> None:
-    with requests.Session() as session:
-        session.headers["authorization"] = f"Bearer {stage.acme.key_text}"
-        for prefix in ("/v1", "/api/v1", "/api"):
-            for path in ("/key", "/key/", "/credits", "/generation", "/organization/costs"):
-                answer = session.get(
-                    stage.api.url + prefix + path, headers={"accept": "text/html"}, timeout=10
-                )
-
-                assert answer.headers["content-type"] == "application/json"
-                assert answer.headers["x-request-id"].startswith("req_")
-                assert answer.headers["request-id"] == answer.headers["x-request-id"]
-                assert "set-cookie" not in answer.headers
-    assert get(stage.api, "/v1/keys", stage.acme.key_text).json()["error"]["code"] == "unknown_url"
-
-
-def test_many_at_once_are_answered_and_leave_no_connection_behind(stage: Stage) -> None:
-    def ask(_: int) -> int:
-        return get(stage.api, "/v1/key", stage.acme.key_text).status_code
-
-    with ThreadPoolExecutor(40) as pool:
-        statuses = list(pool.map(ask, range(200)))
-
-    assert set(statuses) <= {200, 503}
-    assert statuses.count(200) >= 100
-    assert ask(0) == 200
-
-
-def test_a_database_that_does_not_answer_in_time_is_503_and_nothing_of_it_is_said(
-    stage: Stage,
-) -> None:
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("lock table billing_budget in access exclusive mode")
-
-        answer = get(stage.api, "/v1/key", stage.acme.key_text)
-
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert answer.json()["error"]["code"] == "server_is_overloaded"
-    assert "statement" not in answer.text
-    assert get(stage.api, "/v1/key", stage.acme.key_text).status_code == 200
-
-
-@pytest.fixture(scope="module")
-def whole(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Both planes in one process, as on a small machine."""
-    folder, port = tmp_path_factory.mktemp("whole"), free_port()
-    env = environment(
-        DATABASE_URL=house.stores.database_url,
-        REDIS_URL=house.stores.redis_url,
-        DATA_DIR=str(folder),
-        SERVE="all",
-    )
-    command = [sys.executable, "-m", "uvicorn", "config.asgi:application", "--port", str(port)]
-    with running(command, port, env, Path(folder), ready="/readyz") as server:
-        yield server
-
-
-def test_one_process_for_everything_serves_the_same_paths_without_cookies(
-    whole: Server, stage: Stage
-) -> None:
-    key = get(whole, "/v1/key", stage.acme.key_text)
-    costs = get(whole, "/v1/organization/costs", admin_key(stage.acme), start_time=0, limit=1)
-
-    assert (key.status_code, key.json()["id"]) == (200, stage.acme.key.public_id)
-    assert (costs.status_code, costs.json()["has_more"]) == (200, True)
-    assert "set-cookie" not in key.headers
-    assert get(whole, "/accounts/login/", None).status_code == 200

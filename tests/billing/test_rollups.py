@@ -76,8 +76,8 @@ def test_usage_is_in_the_sums_before_it_is_rolled_up_and_after(database: str) ->
     assert day.usage == Usage(input=30, output=60, request=3)
     assert read_usage(lately(acme, DAY_S), most=10) == before
     (row,) = UsageRollup.objects.all()
-    assert (row.requests, int(row.input), int(row.output)) == (3, 30, 60)
-    assert int(row.amount_nanos) == 150_000
+    sums = (row.requests, int(row.input), int(row.output), int(row.amount_nanos))
+    assert sums == (3, 30, 60, 150_000)
     assert (row.first_token_ms, row.first_token_count) == (3, 3)
     assert (row.duration_ms, row.duration_count) == (6, 3)
     assert tail_rows() == 0
@@ -236,9 +236,7 @@ def test_usage_that_was_written_past_the_trigger_breaks_the_proof(database: str)
         cursor.execute("alter table billing_usageevent disable trigger note_usage")
     spend(database, acme)
 
-    names = {str(what).rsplit(" ", 1)[1] for what, _, _ in broken_rollups()}
-
-    assert names == {
+    assert {str(what).rsplit(" ", 1)[1] for what, _, _ in broken_rollups()} == {
         *("requests", "input", "output", "request", "amount_nanos"),
         *("first_token_ms", "first_token_count", "duration_ms", "duration_count"),
     }
