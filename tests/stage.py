@@ -4,7 +4,7 @@ Each test gets an organization of its own (``stage.acme``): they do not see each
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,19 +39,31 @@ class Stage(House):
     acme: Tenant
 
 
-@pytest.fixture(scope="module")
-def house(django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """One api process on uvicorn before a fresh database, for the tests of a file."""
-    folder = tmp_path_factory.mktemp("house")
+@contextmanager
+def open_house(blocker: Any, folder: Path, *, server: str = "uvicorn") -> Iterator[House]:
+    """Start one api process before a fresh database, with the models and a scripted upstream."""
     with ExitStack() as stack:
-        stores = Stores(stack.enter_context(fresh_database(django_db_blocker)), empty_redis())
+        stores = Stores(stack.enter_context(fresh_database(blocker)), empty_redis())
         upstream = stack.enter_context(running_upstream(folder))
         seed_catalog(test_models=True)
         offer_upstream(upstream.url)
         api = stack.enter_context(
-            running_api(stores.database_url, stores.redis_url, folder, SIMULATOR_TEST_MODELS="1")
+            running_api(
+                stores.database_url,
+                stores.redis_url,
+                folder,
+                server=server,
+                SIMULATOR_TEST_MODELS="1",
+            )
         )
         yield House(stores, api, upstream, folder)
+
+
+@pytest.fixture(scope="module")
+def house(django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """One api process on uvicorn for the tests of a file."""
+    with open_house(django_db_blocker, tmp_path_factory.mktemp("house")) as opened:
+        yield opened
 
 
 @pytest.fixture
