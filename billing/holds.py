@@ -8,6 +8,7 @@
 The statements behind them are in ``sql/holds.sql``.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -109,6 +110,23 @@ class Closing:
             "first_token_ms": self.first_token_ms,
             "duration_ms": self.duration_ms,
         }
+
+
+def parse_closing(row: Mapping[str, Any]) -> Closing:
+    """Return the closing that ``as_row`` wrote, from a journal or from quarantine."""
+    if row["act"] != Act.SETTLE:
+        return Closing(row["r"], Act(row["act"]))
+    return Closing(
+        row["r"],
+        Act.SETTLE,
+        usage=Usage(**row["buckets"]),
+        charge_nanos=row["charge"],
+        evidence=Evidence(row["evidence"]),
+        outcome=Outcome(row["outcome"]),
+        provider=row["provider"],
+        first_token_ms=row["first_token_ms"],
+        duration_ms=row["duration_ms"],
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,13 @@ import fcntl
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from billing.holds import Act, Closing, Outcome
-from billing.usage import Evidence, Usage
+from billing.holds import Act, Closing, Outcome, parse_closing
 from kernel.encoding import dump_json
 from kernel.errors import UnavailableError
 from kernel.log import logger
@@ -165,26 +164,11 @@ def closings_owed(records: Iterable[dict[str, Any]]) -> list[Closing]:
             case "open":
                 owed.setdefault(record["r"], Closing(record["r"], Act.RELEASE))
             case "progress":
-                owed[record["r"]] = _parse_closing(record, outcome=Outcome.INTERRUPTED)
+                running = parse_closing(record)
+                owed[record["r"]] = replace(running, outcome=Outcome.INTERRUPTED)
             case "final":
-                owed[record["r"]] = _parse_closing(record)
+                owed[record["r"]] = parse_closing(record)
             case "done":
                 for request_id in record["ids"]:
                     owed.pop(request_id, None)
     return list(owed.values())
-
-
-def _parse_closing(record: dict[str, Any], *, outcome: Outcome | None = None) -> Closing:
-    if record["act"] != Act.SETTLE:
-        return Closing(record["r"], Act(record["act"]))
-    return Closing(
-        record["r"],
-        Act.SETTLE,
-        usage=Usage(**record["buckets"]),
-        charge_nanos=record["charge"],
-        evidence=Evidence(record["evidence"]),
-        outcome=outcome or Outcome(record["outcome"]),
-        provider=record["provider"],
-        first_token_ms=record["first_token_ms"],
-        duration_ms=record["duration_ms"],
-    )

@@ -48,4 +48,4 @@ def assert_proven(database_url: str, journals: Path = NOWHERE) -> None:
     with connect_sync(database_url, "proof", statement_timeout_ms=60_000) as connection:
         proof = prove(connection, journals)
     broken = [(f.number, f.promise, f.rows) for f in proof.findings if f.rows]
-    assert broken == []
+    assert broken == [], broken
