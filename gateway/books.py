@@ -38,10 +38,25 @@ class Books:
             async with asyncio.timeout(self._hold_wait_s):
                 refusal = await answer
         except TimeoutError as error:
+            self._give_up(request.request_id)
             raise _unavailable() from error
-        if refusal is not None:
+        except asyncio.CancelledError:
+            self._give_up(request.request_id)
+            raise
+        if refusal is None:
+            return
+        if refusal.why == "unavailable":
+            self._give_up(request.request_id)
+        else:
             self.journal.mark_done([request.request_id])
-            raise refusal.as_error()
+        raise refusal.as_error()
+
+    def _give_up(self, request_id: str) -> None:
+        """Release a hold that may or may not be there; the journal owes it until that is written.
+
+        A hold still in the queue is dropped there, since its answer is cancelled.
+        """
+        self.writer.close(Closing(request_id, Act.RELEASE))
 
     def checkpoint(self, closing: Closing) -> None:
         self.journal.checkpoint(closing)
