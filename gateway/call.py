@@ -82,7 +82,7 @@ class Call:
         headers = [(name.encode(), value.encode()) for name, value in error.headers.items()]
         await self.answer(
             self.dialect.render_error(error, self.request_id),
-            status=error.http_status,
+            status=self.dialect.error_status(error),
             headers=headers,
         )
 

@@ -62,14 +62,6 @@ class CatalogModel:
     price: Price | None
     deployments: Sequence[Deployment]
 
-    def as_wire(self) -> dict[str, object]:
-        return {
-            "id": self.name,
-            "object": "model",
-            "created": self.created,
-            "owned_by": self.owned_by,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class Catalog:

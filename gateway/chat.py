@@ -169,9 +169,14 @@ StreamEvent = TextDelta | ToolCallStarted | ToolCallDelta | ChoiceFinished | Usa
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The identity every frame of one answer shares. ``created`` is Unix seconds."""
+    """The identity every frame of one answer shares. ``created`` is Unix seconds.
+
+    ``prompt_tokens`` is our own count, for a stream that has to name it before it ends.
+    """
 
     completion_id: str
     model: str
     created: int
     fingerprint: str
+    request_id: str = ""
+    prompt_tokens: int = 0

@@ -13,13 +13,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import orjson
 from channels.consumer import AsyncConsumer
 from django.conf import settings
 
 from gateway.auth import authenticate
 from gateway.call import Call, Send
-from gateway.dialects.openai import DIALECT
+from gateway.dialects import openai
 from gateway.pipeline import serve_completion
 from gateway.runtime import Runtime, current_runtime
 from kernel.errors import (
@@ -42,10 +41,11 @@ class CompletionConsumer(AsyncConsumer):
     """Serves POST on the chat completion paths."""
 
     method = "POST"
+    dialect = openai.DIALECT
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        call = Call(headers, b"", DIALECT, send)
+        call = Call(headers, b"", self.dialect, send)
         try:
             if scope["method"] != self.method:
                 raise _wrong_method(scope["method"], self.method)
@@ -84,28 +84,31 @@ class ModelsConsumer(CompletionConsumer):
     method = "GET"
 
     async def handle(self, call: Call, runtime: Runtime, scope: Scope) -> None:
-        principal = await authenticate(runtime.keys, call.headers)
+        principal = await authenticate(
+            runtime.keys, call.headers, prefer_x_api_key=call.dialect.prefers_x_api_key
+        )
         models = {
-            model.name: model.as_wire()
+            model.name: model
             for model in runtime.catalog.offered()
             if principal.may_call(model.name)
         }
         wanted = scope["url_route"]["kwargs"].get("model", "").rstrip("/")
         if not wanted:
-            await call.answer(call.dialect.render_models(models.values()))
+            page = call.dialect.render_models([*models.values()], scope["query_string"])
+            await call.answer(page)
             return
         if wanted not in models:
             raise NotFoundError(
                 f"Model not found: {wanted[:200]}", code="model_not_found", param="model"
             )
-        await call.answer(orjson.dumps(models[wanted]))
+        await call.answer(call.dialect.render_model(models[wanted]))
 
 
 class UnknownPathConsumer(CompletionConsumer):
     """Answers every other path below the data plane's prefixes."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call = Call(dict(scope["headers"]), b"", DIALECT, send)
+        call = Call(dict(scope["headers"]), b"", self.dialect, send)
         await call.refuse(
             NotFoundError(f"Unknown request URL: {scope['method']} {scope['path'][:200]}.")
         )

@@ -35,13 +35,15 @@ async def serve_completion(call: Call, runtime: Runtime) -> None:
     allowance: Allowance | None = None
     sale: Sale | None = None
     try:
-        principal = await authenticate(runtime.keys, call.headers)
+        principal = await authenticate(
+            runtime.keys, call.headers, prefer_x_api_key=call.dialect.prefers_x_api_key
+        )
         draft = Draft(call, principal, runtime.catalog)
         allowance = await ask_limits(
             runtime.limiter, principal, draft.bounds, call=call, defaults=runtime.defaults
         )
         request, model = draft.request, draft.model
-        once = read_once(call.headers, call.body, principal, "chat.completions")
+        once = read_once(call.headers, call.body, principal, call.dialect.endpoint)
         stored = once and await runtime.answers.find(once)
         if stored:
             await call.replay(stored.content, is_stream=stored.is_stream)
@@ -50,7 +52,12 @@ async def serve_completion(call: Call, runtime: Runtime) -> None:
         opened = await open_first_willing(model, request, runtime.providers)
         sale.meter.provider = opened.deployment.provider
         answer = Answer(
-            f"chatcmpl-{call.request_id[4:]}", request.model, clock.now_s(), FINGERPRINT
+            call.dialect.id_prefix + call.request_id[4:],
+            request.model,
+            clock.now_s(),
+            FINGERPRINT,
+            call.request_id,
+            sale.meter.prompt_tokens,
         )
         keep = partial(runtime.answers.keep, once) if once else None
         await Relay(call, request, answer, sale, keep).run(opened.upstream)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from billing.holds import Outcome
 from gateway.call import Call
 from gateway.chat import Answer, ChatRequest, ChoiceFinished, StreamEvent, UsageReported
-from gateway.dialects.openai.passthrough import PassThroughStream, cut_frames, patch_answer
+from gateway.dialects.base import PassThrough
 from gateway.idempotency import StoredAnswer
 from gateway.providers.base import ByteUpstream, EventUpstream, Upstream
 from gateway.sale import Sale
@@ -102,7 +102,7 @@ class Relay:
 
     async def _stream_bytes(self, upstream: ByteUpstream) -> None:
         call, meter = self._call, self._meter
-        stream = PassThroughStream(self._answer, include_usage=self._request.include_usage)
+        stream = call.dialect.open_pass_through(self._request, self._answer)
         try:
             is_whole = await self._pass_through(upstream, stream)
         except TollgateError as error:
@@ -113,13 +113,11 @@ class Relay:
             meter.add(stream.count_relayed())
             raise
         if not is_whole:
-            renderer = call.dialect.open_stream(self._request, self._answer)
-            last = renderer.cut_off() + renderer.finish(meter.usage)
-            await self._end_stream(Outcome.BUDGET_EXHAUSTED, last)
+            await self._end_stream(Outcome.BUDGET_EXHAUSTED, stream.cut_off(meter.usage))
             return
         if stream.usage is None or not meter.report(stream.usage):
             meter.add(stream.count_relayed())
-        await self._end_stream(Outcome.COMPLETED, b"data: [DONE]\n\n")
+        await self._end_stream(Outcome.COMPLETED, stream.finish(meter.usage))
 
     async def _end_stream(self, outcome: Outcome, last: bytes) -> None:
         if self._keep is not None and self._call.recording is not None:
@@ -127,7 +125,7 @@ class Relay:
         self._sale.complete(outcome)
         await self._call.finish(last)
 
-    async def _pass_through(self, upstream: ByteUpstream, stream: PassThroughStream) -> bool:
+    async def _pass_through(self, upstream: ByteUpstream, stream: PassThrough) -> bool:
         """Relay a stream's bytes and return True, or False where money for the rest ran out."""
         meter, tranches = self._meter, self._tranches
         async for data in upstream.chunks():
@@ -136,7 +134,7 @@ class Relay:
                 meter.add(stream.count_relayed())
                 tranches.extend_ahead(meter.output_tokens)
                 if not await tranches.cover(meter.output_tokens):
-                    cut = cut_frames(frames, meter.output_tokens - tranches.covered)
+                    cut = stream.cut(frames, meter.output_tokens - tranches.covered)
                     meter.take_back(cut.cut_tokens)
                     await self._send(cut.frames)
                     return False
@@ -167,7 +165,7 @@ class Relay:
             size += len(data)
             if size > MOST_ANSWER_BYTES:
                 raise UpstreamError("The model's provider sent an endless answer.")
-        patched = patch_answer(b"".join(parts), self._answer)
+        patched = self._call.dialect.patch_answer(b"".join(parts), self._answer)
         if patched.usage is None or not self._meter.report(patched.usage):
             self._meter.add(patched.count())
         await self._end_whole(patched.body)

@@ -1,6 +1,6 @@
-"""What the pipeline asks of a dialect. Two real implementations stand behind it in the end."""
+"""What the pipeline asks of a dialect. Two real implementations stand behind it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,10 +40,98 @@ class StreamRenderer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class CutFrames:
+    """The frames that stay, and the tokens of those that were cut away, by our own count."""
+
+    frames: bytes
+    cut_tokens: int
+
+
+class PassThrough(Protocol):
+    """One streamed answer of an upstream that speaks the caller's dialect, on its way through.
+
+    ``usage`` and ``is_done`` fill as it goes.
+    """
+
+    usage: Usage | None
+    is_done: bool
+
+    @property
+    def uncounted_frames(self) -> int:
+        """How many pieces wait to be counted."""
+        ...
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what arrived and return the frames that may go out now; maybe nothing.
+
+        Raises:
+            UpstreamError: for what is no answer, or an error in mid-stream.
+
+        """
+        ...
+
+    def count_relayed(self) -> int:
+        """Return our own count of the tokens relayed since the last count."""
+        ...
+
+    def cut(self, frames: bytes, excess: int) -> CutFrames:
+        """Cut whole frames from the end until ``excess`` tokens are gone, or nothing is left."""
+        ...
+
+    def cut_off(self, usage: Usage) -> bytes:
+        """Return the closing frames of an answer that no money is left for."""
+        ...
+
+    def finish(self, usage: Usage) -> bytes:
+        """Return the closing frames, which were kept back until the call is in the journal."""
+        ...
+
+
+class PatchedAnswer(Protocol):
+    """A whole answer under our id and model, and the provider's figures where it gave any."""
+
+    @property
+    def body(self) -> bytes: ...
+
+    @property
+    def usage(self) -> Usage | None: ...
+
+    def count(self) -> int:
+        """Return our own count of the tokens in it."""
+        ...
+
+
+class ListedModel(Protocol):
+    """A public model as lists show it. ``created`` is Unix seconds."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def owned_by(self) -> str: ...
+
+    @property
+    def created(self) -> int: ...
+
+    @property
+    def context_tokens(self) -> int: ...
+
+    @property
+    def max_output_tokens(self) -> int: ...
+
+
 class Dialect(Protocol):
-    """A wire format: parsing of requests, rendering of answers, streams and errors."""
+    """A wire format: parsing of requests, rendering of answers, streams and errors.
+
+    ``endpoint`` names its completions, whatever the alias; ``id_prefix`` begins an answer's id;
+    ``prefers_x_api_key`` says which of two different keys counts.
+    """
 
     name: str
+    endpoint: str
+    id_prefix: str
+    prefers_x_api_key: bool
 
     def read_body(self, body: bytes) -> Envelope:
         """Read a body as far as naming its model: the checks that come before the model's own.
@@ -75,10 +163,36 @@ class Dialect(Protocol):
         """Return the renderer of one streamed answer."""
         ...
 
+    def open_pass_through(self, request: ChatRequest, answer: Answer) -> PassThrough:
+        """Return the patcher of one streamed answer that is in this dialect already."""
+        ...
+
+    def patch_answer(self, body: bytes, answer: Answer) -> PatchedAnswer:
+        """Read and patch a whole answer that is in this dialect already.
+
+        Raises:
+            UpstreamError: for what is no answer.
+
+        """
+        ...
+
+    def error_status(self, error: TollgateError) -> int:
+        """Return the HTTP status of an error."""
+        ...
+
     def render_error(self, error: TollgateError, request_id: str) -> bytes:
         """Return the body of an error."""
         ...
 
-    def render_models(self, models: Iterable[Mapping[str, Any]]) -> bytes:
-        """Return the list of models."""
+    def render_models(self, models: Sequence[ListedModel], query: bytes) -> bytes:
+        """Return the list of models, or the page of it that the query string asks for.
+
+        Raises:
+            BadRequestError: for a page that does not exist.
+
+        """
+        ...
+
+    def render_model(self, model: ListedModel) -> bytes:
+        """Return one model."""
         ...

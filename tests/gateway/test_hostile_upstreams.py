@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from accounts.keys import revoke_key
 from billing.models import Hold, PriceVersion, UsageEvent
 from billing.prices import text_price
-from gateway.chat import Answer
+from gateway.chat import Answer, ChatRequest
 from gateway.dialects.openai.passthrough import PassThroughStream, parse_usage
 from gateway.offers import price_model
 from kernel.errors import UpstreamError
@@ -136,7 +136,8 @@ ANSWER = Answer("chatcmpl-ours", "public", 1, "fp")
 
 
 def relayed(parts: list[bytes], *, include_usage: bool = False) -> bytes:
-    stream = PassThroughStream(ANSWER, include_usage=include_usage)
+    request = ChatRequest("public", (), {}, include_usage=include_usage)
+    stream = PassThroughStream(request, ANSWER)
     return b"".join(stream.feed(part) for part in parts)
 
 

@@ -1,14 +1,21 @@
 """OpenAI's chat completions: the dialect of ``/v1``, ``/api/v1`` and ``/api``."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from billing.usage import Usage
 from gateway.chat import Answer, ChatRequest, StreamEvent
-from gateway.dialects.base import Dialect, Envelope, StreamRenderer
+from gateway.dialects.base import (
+    Dialect,
+    Envelope,
+    ListedModel,
+    PassThrough,
+    PatchedAnswer,
+    StreamRenderer,
+)
 from gateway.dialects.openai.errors import render_error
+from gateway.dialects.openai.passthrough import PassThroughStream, patch_answer
 from gateway.dialects.openai.requests import check_request, read_body
-from gateway.dialects.openai.responses import render_answer, render_models
+from gateway.dialects.openai.responses import render_answer, render_model, render_models
 from gateway.dialects.openai.stream import OpenAIStream
 from kernel.errors import TollgateError
 
@@ -17,6 +24,9 @@ class OpenAIDialect:
     """Implements ``Dialect`` by handing on to the modules beside it."""
 
     name = "openai"
+    endpoint = "chat.completions"
+    id_prefix = "chatcmpl-"
+    prefers_x_api_key = False
 
     def read_body(self, body: bytes) -> Envelope:
         return read_body(body)
@@ -36,11 +46,23 @@ class OpenAIDialect:
     def open_stream(self, request: ChatRequest, answer: Answer) -> StreamRenderer:
         return OpenAIStream(request, answer)
 
+    def open_pass_through(self, request: ChatRequest, answer: Answer) -> PassThrough:
+        return PassThroughStream(request, answer)
+
+    def patch_answer(self, body: bytes, answer: Answer) -> PatchedAnswer:
+        return patch_answer(body, answer)
+
+    def error_status(self, error: TollgateError) -> int:
+        return error.http_status
+
     def render_error(self, error: TollgateError, request_id: str) -> bytes:  # the header says it
         return render_error(error)
 
-    def render_models(self, models: Iterable[Mapping[str, Any]]) -> bytes:
-        return render_models(models)
+    def render_models(self, models: Sequence[ListedModel], query: bytes) -> bytes:
+        return render_models(models)  # the whole list, whatever the query
+
+    def render_model(self, model: ListedModel) -> bytes:
+        return render_model(model)
 
 
 DIALECT: Dialect = OpenAIDialect()

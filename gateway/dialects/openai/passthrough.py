@@ -13,7 +13,9 @@ from typing import Any, TypeGuard
 import orjson
 
 from billing.usage import Usage
-from gateway.chat import Answer
+from gateway.chat import Answer, ChatRequest
+from gateway.dialects.base import CutFrames
+from gateway.dialects.openai.stream import DONE, OpenAIStream
 from gateway.tokenizer import count_tokens
 from kernel.errors import UpstreamError
 
@@ -22,36 +24,20 @@ _USAGE = re.compile(rb'"usage":\s*\{')
 _NULL_USAGE = re.compile(rb',\s*"usage":\s*null')
 _ERROR = re.compile(rb'data:\s*\{\s*"error"')
 _SPOKEN = re.compile(rb'"(?:content|reasoning_content|refusal|arguments)":\s*("(?:[^"\\]|\\.)*")')
-_DONE = b"data: [DONE]"
+_DONE = DONE.rstrip()
 # What makes a frame worth parsing. Plain searches: one expression for all cost five times as much.
 _MARKS = (b'"usage":{', b'"usage": {', _DONE, b'{"error"', b'{ "error"')
 
 
-@dataclass(frozen=True, slots=True)
-class CutFrames:
-    """The frames that stay, and the tokens of those that were cut away, by our own count."""
-
-    frames: bytes
-    cut_tokens: int
-
-
-def cut_frames(frames: bytes, excess: int) -> CutFrames:
-    """Cut whole frames from the end until ``excess`` tokens are gone, or nothing is left."""
-    kept = [frame for frame in frames.split(b"\n\n") if frame]
-    gone = 0
-    while kept and gone < excess:
-        gone += _count_spoken(kept.pop())
-    return CutFrames(b"".join(frame + b"\n\n" for frame in kept), gone)
-
-
 class PassThroughStream:
-    """One streamed answer on its way through. ``usage`` and ``is_done`` fill as it goes."""
+    """Implements ``PassThrough``."""
 
-    def __init__(self, answer: Answer, *, include_usage: bool) -> None:
+    def __init__(self, request: ChatRequest, answer: Answer) -> None:
         self.usage: Usage | None = None
         self.is_done = False
+        self._request = request
         self._answer = answer
-        self._include_usage = include_usage
+        self._include_usage = request.include_usage
         self._buffer = b""
         self._uncounted: list[bytes] = []
         self._patches: list[tuple[bytes, bytes]] = []
@@ -104,6 +90,20 @@ class PassThroughStream:
     def uncounted_frames(self) -> int:
         """How many pieces wait to be counted."""
         return len(self._uncounted)
+
+    def cut(self, frames: bytes, excess: int) -> CutFrames:
+        kept = [frame for frame in frames.split(b"\n\n") if frame]
+        gone = 0
+        while kept and gone < excess:
+            gone += _count_spoken(kept.pop())
+        return CutFrames(b"".join(frame + b"\n\n" for frame in kept), gone)
+
+    def cut_off(self, usage: Usage) -> bytes:
+        renderer = OpenAIStream(self._request, self._answer)
+        return renderer.cut_off() + renderer.finish(usage)
+
+    def finish(self, usage: Usage) -> bytes:
+        return DONE  # the usage frame went out as it came
 
     def _learn(self, frames: bytes) -> None:
         for line in frames.split(b"\n"):

@@ -17,6 +17,7 @@ from gateway.chat import (
     ToolCallDelta,
     ToolCallStarted,
 )
+from gateway.dialects.base import ListedModel
 
 FINISH_REASONS: Mapping[StopReason, str] = MappingProxyType(
     {
@@ -127,6 +128,20 @@ def _render_call(start: ToolCallStarted, pieces: list[str]) -> bytes:
     )
 
 
-def render_models(models: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return the list of models; each has id, object, created and owned_by."""
-    return orjson.dumps({"object": "list", "data": [dict(model) for model in models]})
+def render_models(models: Iterable[ListedModel]) -> bytes:
+    """Return the list of models."""
+    return orjson.dumps({"object": "list", "data": [_model(model) for model in models]})
+
+
+def render_model(model: ListedModel) -> bytes:
+    """Return one model."""
+    return orjson.dumps(_model(model))
+
+
+def _model(model: ListedModel) -> dict[str, Any]:
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": model.created,
+        "owned_by": model.owned_by,
+    }

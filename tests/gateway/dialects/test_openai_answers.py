@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from billing.usage import Usage
+from gateway.catalog import CatalogModel
 from gateway.chat import (
     Answer,
     ChatRequest,
@@ -204,9 +205,9 @@ def test_an_error_has_all_four_keys() -> None:
 
 
 def test_the_list_of_models_is_this_byte_by_byte() -> None:
-    model = {"id": "hacxgpt", "object": "model", "created": 1, "owned_by": "tollgate"}
+    model = CatalogModel("hacxgpt", "tollgate", 1, 128_000, 8_192, None, ())
 
-    assert DIALECT.render_models([model]) == (
+    assert DIALECT.render_models([model], b"limit=1") == (
         b'{"object":"list","data":[{"id":"hacxgpt","object":"model","created":1,'
         b'"owned_by":"tollgate"}]}'
     )
