@@ -25,11 +25,15 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A picture or film in a message: ``kind`` is ``image`` or ``video``, ``detail`` as asked."""
+    """What is no text in a message: ``kind`` is ``image``, ``video`` or ``document`` (a PDF).
+
+    ``url`` may be a data URL; ``detail`` is as asked; ``name`` is a document's title or file name.
+    """
 
     kind: str
     url: str
     detail: str = "auto"
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,27 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Thought:
+    """Thinking that the assistant did earlier, sent back unchanged.
+
+    ``signature`` proves it to whoever made it; of thinking that was hidden only ``sealed`` is left.
+    """
+
+    text: str
+    signature: str = ""
+    sealed: str = ""
+
+
+Part = str | Media
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. ``text`` joins the text parts with line feeds, in order."""
+    """One turn. ``text`` joins the text parts with line feeds, in order.
+
+    ``parts`` are texts and media in their order, filled only where there are media.
+    ``is_error`` belongs to a tool's result.
+    """
 
     role: str
     text: str
@@ -51,6 +74,9 @@ class Message:
     tool_call_id: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     media: tuple[Media, ...] = ()
+    parts: tuple[Part, ...] = ()
+    thoughts: tuple[Thought, ...] = ()
+    is_error: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +110,15 @@ class FormatKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResponseFormat:
-    """The asked form of the text. ``definition`` is the schema's compact JSON text, or empty."""
+    """The asked form of the text. ``definition`` is the schema's compact JSON text, or empty.
+
+    ``path`` is where the schema stood in the request, for those who find fault with it later.
+    """
 
     kind: FormatKind = FormatKind.TEXT
     schema: Mapping[str, Any] | None = None
     definition: str = ""
+    path: str = ""
 
 
 PLAIN_TEXT = ResponseFormat()
@@ -101,7 +131,10 @@ class ChatRequest:
     ``wire`` is the parsed body itself, for upstreams of the same dialect. ``max_tokens`` is the
     most one choice may have: as asked, else the model's limit, and never more than its context
     leaves. ``tools`` are those that may be called, all that were defined unless the choice of tools
-    narrows them; ``defined_tools`` are all, and count in the prompt.
+    narrows them; ``defined_tools`` are all, and count in the prompt. ``effort`` is none, low,
+    medium, high, xhigh or max; ``is_thinking`` asks for thinking that is shown.
+
+    ``dialect`` is the caller's, and ``call_prefix`` how the id of a tool call begins in it.
     """
 
     model: str
@@ -119,6 +152,32 @@ class ChatRequest:
     tool_mode: ToolMode = ToolMode.NONE
     parallel_tool_calls: bool = True
     response_format: ResponseFormat = PLAIN_TEXT
+    top_p: float | None = None
+    top_k: int | None = None
+    user: str | None = None
+    effort: str | None = None
+    is_thinking: bool = False
+    dialect: str = "openai"
+    call_prefix: str = "call_"
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingDelta:
+    """A piece of a choice's thinking and the tokens it is made of."""
+
+    choice: int
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingEnded:
+    """A stretch of thinking ends. Either a signature proves it, or it was hidden and is sealed."""
+
+    choice: int
+    signature: str = ""
+    sealed: str = ""
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +212,11 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class ChoiceFinished:
+    """A choice ends. ``stop_sequence`` is the one that ended it, where that is known."""
+
     choice: int
     reason: StopReason
+    stop_sequence: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +226,15 @@ class UsageReported:
     usage: Usage
 
 
-StreamEvent = TextDelta | ToolCallStarted | ToolCallDelta | ChoiceFinished | UsageReported
+StreamEvent = (
+    ThinkingDelta
+    | ThinkingEnded
+    | TextDelta
+    | ToolCallStarted
+    | ToolCallDelta
+    | ChoiceFinished
+    | UsageReported
+)
 
 
 @dataclass(frozen=True, slots=True)

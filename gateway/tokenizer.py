@@ -22,8 +22,9 @@ part.
 **Prompt.** 3 for the answer's beginning, and the sum of:
 
 - every message: 4 and the tokens of its text (parts joined by line feeds) and of its name; for a
-  tool call in it 8 and the tokens of the function's name and arguments; for a picture 85 at low
-  detail, else 765; for a film 1,500;
+  tool call in it 8 and the tokens of the function's name and arguments; for thinking in it the
+  tokens of its text, or of its seal; for a picture 85 at low detail, else 765; for a film 1,500;
+  for a document 1,500, and 1 for every 32 characters of its data URL;
 - every defined tool: 8 and the tokens of ``{"name":…,"description":…,"parameters":…}`` as compact
   JSON;
 - an answer asked for in JSON: 8 and the tokens of its schema, where it has one, as compact JSON.
@@ -42,6 +43,8 @@ FORMAT_TOKENS = 8
 LOW_DETAIL_IMAGE_TOKENS = 85
 IMAGE_TOKENS = 765
 VIDEO_TOKENS = 1_500
+DOCUMENT_TOKENS = 1_500
+DOCUMENT_CHARACTERS_PER_TOKEN = 32
 MOST_TOKEN_BYTES = 17
 
 _LETTER = "A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f"
@@ -94,7 +97,7 @@ def _measure(
         total += MESSAGE_TOKENS + text_size(message.text)
         if message.name is not None:
             total += text_size(message.name)
-        if message.tool_calls or message.media:
+        if message.tool_calls or message.media or message.thoughts:
             total += _measure_extras(message, text_size)
     for tool in request.defined_tools:
         total += TOOL_TOKENS + definition_size(tool.definition)
@@ -108,11 +111,15 @@ def _measure_extras(message: Message, text_size: Callable[[str], int]) -> int:
         TOOL_TOKENS + text_size(call.name) + text_size(call.arguments)
         for call in message.tool_calls
     )
-    return calls + sum(media_tokens(media) for media in message.media)
+    thoughts = sum(text_size(thought.sealed or thought.text) for thought in message.thoughts)
+    return calls + thoughts + sum(media_tokens(media) for media in message.media)
 
 
 def media_tokens(media: Media) -> int:
-    """Return what a picture or film counts in the prompt, whatever its size."""
+    """Return what a picture, film or document counts in the prompt."""
     if media.kind == "video":
         return VIDEO_TOKENS
+    if media.kind == "document":
+        size = len(media.url) if media.url.startswith("data:") else 0
+        return DOCUMENT_TOKENS + size // DOCUMENT_CHARACTERS_PER_TOKEN
     return LOW_DETAIL_IMAGE_TOKENS if media.detail == "low" else IMAGE_TOKENS

@@ -1,9 +1,8 @@
 """The error envelope: all four keys, always."""
 
-from typing import Any
-
 import orjson
 
+from gateway.dialects.writing import clean
 from kernel.errors import TollgateError
 
 
@@ -12,15 +11,10 @@ def render_error(error: TollgateError) -> bytes:
     return orjson.dumps(
         {
             "error": {
-                "message": _clean(error.message),
+                "message": clean(error.message),
                 "type": error.kind,
-                "param": _clean(error.param),
+                "param": None if error.param is None else clean(error.param),
                 "code": error.code,
             }
         }
     )
-
-
-def _clean(text: Any) -> Any:
-    """Replace lone surrogates, which no valid answer can carry."""
-    return text if text is None else text.encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""Pictures and films in a message: the form of their addresses. Nothing is fetched here."""
+"""Pictures, films and PDFs in a message: the form of their addresses. Nothing is fetched here."""
 
 import binascii
 import re
@@ -8,10 +8,11 @@ from typing import Any
 from gateway.chat import Media
 from gateway.dialects.addresses import is_public_url
 from gateway.dialects.openai import fields
-from gateway.dialects.openai.fields import refusal
+from gateway.dialects.openai.fields import refusal, unsupported
 
 _IMAGE_DATA = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,", re.IGNORECASE)
 _VIDEO_DATA = re.compile(r"data:video/[a-z0-9.+-]+;base64,", re.IGNORECASE)
+_PDF_DATA = re.compile(r"data:application/pdf;base64,", re.IGNORECASE)
 _DETAIL = fields.one_of("auto", "low", "high", "original")
 
 
@@ -36,6 +37,21 @@ def parse_video(part: Mapping[str, Any], path: str) -> Media:
     url = fields.required(video, "url", path, fields.string)
     _check_url(url, f"{path}.url", _VIDEO_DATA, "video")
     return Media("video", url)
+
+
+def parse_file(part: Mapping[str, Any], path: str) -> Media:
+    """Check a ``file`` part: a PDF in the request itself, since nothing is stored here."""
+    file = fields.required(part, "file", path, fields.mapping)
+    path = f"{path}.file"
+    if file.get("file_data") is None and file.get("file_id") is not None:
+        raise unsupported(f"{path}.file_id", "A file by its id")
+    url = fields.required(file, "file_data", path, fields.string)
+    name = fields.optional(file, "filename", path, fields.string) or ""
+    start = _PDF_DATA.match(url)
+    if start is None:
+        raise unsupported(f"{path}.file_data", "A file that is no base64-encoded PDF data URL")
+    _check_base64(url[start.end() :], f"{path}.file_data")
+    return Media("document", url, name=name)
 
 
 def _check_url(url: str, param: str, data_url: re.Pattern[str], what: str) -> None:

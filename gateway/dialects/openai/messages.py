@@ -1,18 +1,22 @@
 """The messages of a request: one parser per role, then the rule that ties tool results to calls."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from gateway.chat import Media, Message, ToolCall
+from gateway.chat import Media, Message, Part, ToolCall
 from gateway.dialects.openai import fields
 from gateway.dialects.openai.fields import missing, refusal, shown, unsupported, wrong_type
-from gateway.dialects.openai.media import parse_image, parse_video
+from gateway.dialects.openai.media import parse_file, parse_image, parse_video
 
 _TEXT_PARTS = frozenset({"text"})
-_USER_PARTS = frozenset({"text", "image_url", "video_url"})
+_MEDIA: Mapping[str, Callable[[Mapping[str, Any], str], Media]] = MappingProxyType(
+    {"image_url": parse_image, "video_url": parse_video, "file": parse_file}
+)
+_USER_PARTS = frozenset({"text", *_MEDIA})
 _ASSISTANT_PARTS = frozenset({"text", "refusal"})
-_PARTS_OF_OTHER_MODELS = frozenset({"input_audio", "file"})
+_PARTS_OF_OTHER_MODELS = frozenset({"input_audio"})
 
 
 def parse_messages(wires: Sequence[Any]) -> tuple[Message, ...]:
@@ -51,13 +55,16 @@ def _parse_message(wire: Any, path: str) -> Message:
 
 
 def _parse_plain(wire: Mapping[str, Any], path: str) -> Message:
-    text, _ = _parse_content(wire, path, _TEXT_PARTS)
-    return Message(wire["role"], text, _name(wire, path))
+    content = _parse_content(wire, path, _TEXT_PARTS)
+    return Message(wire["role"], content.text, _name(wire, path))
 
 
 def _parse_user(wire: Mapping[str, Any], path: str) -> Message:
-    text, media = _parse_content(wire, path, _USER_PARTS)
-    return Message("user", text, _name(wire, path), media=media)
+    content = _parse_content(wire, path, _USER_PARTS)
+    name = _name(wire, path)
+    if not content.media:
+        return Message("user", content.text, name)
+    return Message("user", content.text, name, media=content.media, parts=content.parts)
 
 
 def _parse_assistant(wire: Mapping[str, Any], path: str) -> Message:
@@ -66,14 +73,14 @@ def _parse_assistant(wire: Mapping[str, Any], path: str) -> Message:
     if wire.get("content") is None and (calls or refused is not None):
         text = refused or ""
     else:
-        text, _ = _parse_content(wire, path, _ASSISTANT_PARTS)
+        text = _parse_content(wire, path, _ASSISTANT_PARTS).text
     return Message("assistant", text, _name(wire, path), tool_calls=calls)
 
 
 def _parse_tool(wire: Mapping[str, Any], path: str) -> Message:
     call_id = fields.required(wire, "tool_call_id", path, fields.string)
-    text, _ = _parse_content(wire, path, _TEXT_PARTS)
-    return Message("tool", text, _name(wire, path), call_id)
+    content = _parse_content(wire, path, _TEXT_PARTS)
+    return Message("tool", content.text, _name(wire, path), call_id)
 
 
 def _parse_function(wire: Mapping[str, Any], path: str) -> Message:
@@ -101,12 +108,19 @@ def _name(wire: Mapping[str, Any], path: str) -> str | None:
     return name
 
 
-def _parse_content(
-    wire: Mapping[str, Any], path: str, kinds: frozenset[str]
-) -> tuple[str, tuple[Media, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What stands in a message: its texts joined, its media, and both in their order."""
+
+    text: str
+    media: tuple[Media, ...] = ()
+    parts: tuple[Part, ...] = ()
+
+
+def _parse_content(wire: Mapping[str, Any], path: str, kinds: frozenset[str]) -> _Content:
     content = wire.get("content")
     if type(content) is str:
-        return content, ()
+        return _Content(content)
     param = f"{path}.content"
     if "content" not in wire:
         raise missing(param)
@@ -117,12 +131,9 @@ def _parse_content(
     return _parse_parts(content, param, kinds)
 
 
-def _parse_parts(
-    parts: list[Any], path: str, kinds: frozenset[str]
-) -> tuple[str, tuple[Media, ...]]:
-    texts: list[str] = []
-    media: list[Media] = []
-    for place, part in enumerate(parts):
+def _parse_parts(wires: list[Any], path: str, kinds: frozenset[str]) -> _Content:
+    parts: list[Part] = []
+    for place, part in enumerate(wires):
         param = f"{path}[{place}]"
         fields.mapping(param, part)
         kind = fields.required(part, "type", param, fields.string)
@@ -133,10 +144,12 @@ def _parse_parts(
             if text is None:
                 raise missing(f"{param}.{kind}")
             fields.string(f"{param}.{kind}", text)
-            texts.append(text)
+            parts.append(text)
         else:
-            media.append((parse_image if kind == "image_url" else parse_video)(part, param))
-    return "\n".join(texts), tuple(media)
+            parts.append(_MEDIA[kind](part, param))
+    texts = [part for part in parts if isinstance(part, str)]
+    media = [part for part in parts if isinstance(part, Media)]
+    return _Content("\n".join(texts), tuple(media), tuple(parts))
 
 
 def _wrong_part(param: str, kind: str, kinds: frozenset[str]) -> Exception:

@@ -9,54 +9,35 @@ is checked is what is billed, routed and sent on.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
-
-import orjson
 
 from gateway.chat import ChatRequest
 from gateway.dialects.base import Envelope
+from gateway.dialects.bodies import PromptTooLongError, find_room, parse_body
 from gateway.dialects.openai import fields
 from gateway.dialects.openai.fields import missing, refusal
 from gateway.dialects.openai.messages import parse_messages
 from gateway.dialects.openai.parameters import check_parameters
 from gateway.dialects.openai.tools import parse_format, parse_tools
-from gateway.tokenizer import (
-    MESSAGE_TOKENS,
-    count_prompt,
-    prompt_lower_bound,
-    prompt_upper_bound,
-)
+from gateway.tokenizer import MESSAGE_TOKENS
 from kernel.errors import BadRequestError
 
-# orjson reads deeper than it writes: what we take, we must be able to hand on.
-_DEPTH_THAT_CAN_BE_WRITTEN = 250
-# Work grows with objects and arrays, not with bytes: so many take about half a second to check.
-MOST_CONTAINERS = 200_000
+_EFFORTS: Mapping[str, str] = MappingProxyType(
+    {effort: effort for effort in ("none", "low", "medium", "high", "xhigh", "max")}
+    | {"minimal": "low"}
+)
+_WITHOUT_THINKING = (None, "none", "minimal")
 
 
 def read_body(body: bytes) -> Envelope:
     """Read a body as far as its model and the presence of messages.
 
-    orjson refuses what JSON does not know: NaN, Infinity, 1e400, lone surrogates, UTF-16, a byte
-    order mark, invalid UTF-8, trailing text.
-
     Raises:
         BadRequestError: no JSON object, no model, no messages.
 
     """
-    containers = body.count(b"{") + body.count(b"[")
-    if containers > MOST_CONTAINERS:
-        raise refusal(
-            None, f"The body of your request has over {MOST_CONTAINERS} objects and arrays."
-        )
-    try:
-        wire = orjson.loads(body)
-    except ValueError as error:
-        raise refusal(None, "We could not parse the body of your request as JSON.") from error
-    if type(wire) is not dict:
-        raise refusal(None, "The body of your request must be a JSON object.", "invalid_type")
-    if containers > _DEPTH_THAT_CAN_BE_WRITTEN:
-        _check_depth(wire)
+    wire = parse_body(body)
     model = wire.get("model")
     if model is None or model == "":
         raise refusal("model", "You must specify a model to call", "missing_required_parameter")
@@ -68,13 +49,6 @@ def read_body(body: bytes) -> Envelope:
     if not messages:
         raise refusal("messages", "Messages array cannot be empty", "empty_array")
     return Envelope(model, wire)
-
-
-def _check_depth(wire: dict[str, Any]) -> None:
-    try:
-        orjson.dumps(wire)
-    except TypeError as error:
-        raise refusal(None, "The body of your request is nested too deeply.") from error
 
 
 def check_request(
@@ -97,7 +71,7 @@ def check_request(
     if wire.get("top_logprobs") is not None:
         raise refusal("top_logprobs", "'top_logprobs' is only allowed with 'logprobs': true.")
     if len(wire["messages"]) * MESSAGE_TOKENS >= context_tokens:
-        raise _too_long(f"more than {context_tokens}", context_tokens)
+        raise _too_long(None, context_tokens)
     output_limit = _output_limit(wire, max_output_tokens)
     tools = parse_tools(wire)
     request = ChatRequest(
@@ -116,9 +90,16 @@ def check_request(
         tools.mode,
         wire.get("parallel_tool_calls") is not False,
         parse_format(wire.get("response_format")),
+        top_p=wire.get("top_p"),
+        user=wire.get("safety_identifier") or wire.get("user"),
+        effort=_EFFORTS.get(wire.get("reasoning_effort") or ""),
+        is_thinking=wire.get("reasoning_effort") not in _WITHOUT_THINKING,
     )
-    room = _room(request, output_limit, context_tokens)
-    return request if room >= output_limit else replace(request, max_tokens=room)
+    try:
+        room = find_room(request, output_limit, context_tokens)
+    except PromptTooLongError as error:
+        raise _too_long(error.tokens, context_tokens) from error
+    return request if room == output_limit else replace(request, max_tokens=room)
 
 
 def _or(value: int | None, default: int) -> int:
@@ -147,25 +128,11 @@ def _output_limit(wire: Mapping[str, Any], max_output_tokens: int) -> int:
     return checked
 
 
-def _room(request: ChatRequest, output_limit: int, context_tokens: int) -> int:
-    """Return how many tokens of answer the context has room for, at least, beside the prompt.
-
-    Lengths decide almost always; tokens are counted only near the limit.
-    """
-    if prompt_upper_bound(request) + output_limit <= context_tokens:
-        return output_limit
-    if prompt_lower_bound(request) >= context_tokens:
-        raise _too_long(f"more than {context_tokens}", context_tokens)
-    room = context_tokens - count_prompt(request)
-    if room < 1:
-        raise _too_long(str(context_tokens - room), context_tokens)
-    return room
-
-
-def _too_long(tokens: str, context_tokens: int) -> BadRequestError:
+def _too_long(tokens: int | None, context_tokens: int) -> BadRequestError:
+    shown = f"more than {context_tokens}" if tokens is None else tokens
     return refusal(
         "messages",
         f"This model's maximum context length is {context_tokens} tokens. "
-        f"However, your messages resulted in {tokens} tokens. Please reduce their length.",
+        f"However, your messages resulted in {shown} tokens. Please reduce their length.",
         "context_length_exceeded",
     )

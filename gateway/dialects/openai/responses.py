@@ -14,10 +14,12 @@ from gateway.chat import (
     StopReason,
     StreamEvent,
     TextDelta,
+    ThinkingDelta,
     ToolCallDelta,
     ToolCallStarted,
 )
 from gateway.dialects.base import ListedModel
+from gateway.dialects.writing import dump_text
 
 FINISH_REASONS: Mapping[StopReason, str] = MappingProxyType(
     {
@@ -29,14 +31,6 @@ FINISH_REASONS: Mapping[StopReason, str] = MappingProxyType(
         StopReason.BUDGET: "length",
     }
 )
-
-
-def dump_text(text: str) -> bytes:
-    """Write a JSON string; a lone surrogate becomes a question mark instead of invalid UTF-8."""
-    try:
-        return orjson.dumps(text)
-    except TypeError:
-        return orjson.dumps(text.encode("utf-8", "replace").decode())
 
 
 def render_usage(usage: Usage) -> dict[str, Any]:
@@ -66,6 +60,8 @@ def render_answer(
     choices = [_Choice() for _ in range(request.n)]
     for event in events:
         match event:
+            case ThinkingDelta(choice=choice, text=text):
+                choices[choice].thoughts.append(text)
             case TextDelta(choice=choice, text=text):
                 choices[choice].texts.append(text)
             case ToolCallStarted(choice=choice):
@@ -96,9 +92,10 @@ def render_answer(
 class _Choice:
     """What the events of one choice add up to."""
 
-    __slots__ = ("calls", "reason", "texts")
+    __slots__ = ("calls", "reason", "texts", "thoughts")
 
     def __init__(self) -> None:
+        self.thoughts: list[str] = []
         self.texts: list[str] = []
         self.calls: list[tuple[ToolCallStarted, list[str]]] = []
         self.reason = StopReason.END
@@ -112,6 +109,9 @@ class _Choice:
                 b'{"index":%d,"message":{"role":"assistant","content":' % index,
                 content,
                 b',"refusal":null',
+                b',"reasoning_content":' + dump_text("".join(self.thoughts))
+                if self.thoughts
+                else b"",
                 b',"tool_calls":[' + calls + b"]" if calls else b"",
                 b'},"logprobs":null,"finish_reason":"',
                 FINISH_REASONS[self.reason].encode(),

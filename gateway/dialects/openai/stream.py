@@ -19,11 +19,13 @@ from gateway.chat import (
     StopReason,
     StreamEvent,
     TextDelta,
+    ThinkingDelta,
     ToolCallDelta,
     ToolCallStarted,
 )
 from gateway.dialects.openai.errors import render_error
-from gateway.dialects.openai.responses import FINISH_REASONS, dump_text, render_usage
+from gateway.dialects.openai.responses import FINISH_REASONS, render_usage
+from gateway.dialects.writing import dump_text
 from kernel.errors import TollgateError
 
 DONE = b"data: [DONE]\n\n"
@@ -86,6 +88,10 @@ class OpenAIStream:
 
     def _render_other(self, event: StreamEvent, frames: list[bytes]) -> None:
         match event:
+            case ThinkingDelta(choice=choice, text=text):
+                if choice >= self._opened:
+                    self._open(choice, frames)
+                frames.append(self._chunk(choice, b'"reasoning_content":' + dump_text(text)))
             case ToolCallStarted(choice=choice):
                 if choice >= self._opened:
                     self._open(choice, frames, content=b"null")
@@ -93,15 +99,18 @@ class OpenAIStream:
             case ToolCallDelta(choice=choice, index=index, arguments=arguments):
                 delta = b'"tool_calls":[{"index":%d,"function":{"arguments":%b}}]'
                 frames.append(self._chunk(choice, delta % (index, dump_text(arguments))))
-            case ChoiceFinished(choice=choice, reason=reason):
-                if choice >= self._opened:
-                    self._open(choice, frames)
-                word = b'"' + FINISH_REASONS[reason].encode() + b'"'
-                frames.append(self._chunk(choice, b"", finish_reason=word))
-                if reason is StopReason.BUDGET:
-                    frames[-1] = frames[-1].removesuffix(b"}\n\n") + BUDGET_EXHAUSTED
+            case ChoiceFinished():
+                self._render_end(event, frames)
             case _:
                 pass
+
+    def _render_end(self, event: ChoiceFinished, frames: list[bytes]) -> None:
+        if event.choice >= self._opened:
+            self._open(event.choice, frames)
+        word = b'"' + FINISH_REASONS[event.reason].encode() + b'"'
+        frames.append(self._chunk(event.choice, b"", finish_reason=word))
+        if event.reason is StopReason.BUDGET:
+            frames[-1] = frames[-1].removesuffix(b"}\n\n") + BUDGET_EXHAUSTED
 
     def _open(self, choice: int, frames: list[bytes], content: bytes = b'""') -> None:
         frames.extend(

@@ -167,4 +167,4 @@ def parse_format(wire: Any) -> ResponseFormat:
     schema = fields.optional(holder, "schema", path, fields.mapping) or {"type": "object"}
     definition = _dump(schema)
     _check_schema(schema, definition, f"{path}.schema")
-    return ResponseFormat(kind, schema, definition)
+    return ResponseFormat(kind, schema, definition, f"{path}.schema")

@@ -19,7 +19,7 @@ def write_json(request: ChatRequest, dice: Dice) -> str:
     """
     asked = request.response_format
     if asked.kind is FormatKind.JSON_SCHEMA and asked.schema is not None:
-        value = make_value(asked.schema, dice, param="response_format.json_schema.schema")
+        value = make_value(asked.schema, dice, param=asked.path)
         return orjson.dumps(value).decode()
     found = find_list(last_user_text(request))
     if found is not None:

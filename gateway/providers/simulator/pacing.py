@@ -5,8 +5,10 @@ At a rate, every token has its due time, reckoned from the start, so that delays
 """
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Self
 
 from gateway.chat import (
@@ -14,6 +16,8 @@ from gateway.chat import (
     ChoiceFinished,
     StreamEvent,
     TextDelta,
+    ThinkingDelta,
+    ThinkingEnded,
     ToolCallDelta,
     ToolCallStarted,
     UsageReported,
@@ -104,17 +108,26 @@ def _moments(answer: SimulatedAnswer) -> list[StreamEvent]:
     """Return the events one by one, choice after choice."""
     moments: list[StreamEvent] = []
     for number, choice in enumerate(answer.choices):
+        if choice.thoughts:
+            moments += [ThinkingDelta(number, piece, 1) for piece in choice.thoughts]
+            moments.append(ThinkingEnded(number, _sign(choice.thoughts)))
         moments += [TextDelta(number, piece, 1) for piece in choice.pieces]
         if choice.calls:
-            moments += _call_moments(number, choice)
-        moments.append(ChoiceFinished(number, choice.reason))
+            moments += _call_moments(number, choice, answer.call_prefix)
+        moments.append(ChoiceFinished(number, choice.reason, choice.stop_sequence))
     return moments
 
 
-def _call_moments(number: int, choice: SimulatedChoice) -> list[StreamEvent]:
+def _sign(thoughts: tuple[str, ...]) -> str:
+    """Return the signature of thinking: a mark of the simulator's, which proves nothing."""
+    digest = blake2b("".join(thoughts).encode("utf-8", "surrogatepass"), digest_size=24).digest()
+    return base64.b64encode(digest).decode()
+
+
+def _call_moments(number: int, choice: SimulatedChoice, prefix: str) -> list[StreamEvent]:
     moments: list[StreamEvent] = []
     for index, call in enumerate(choice.calls):
-        call_id = "call_" + random_base62(24)
+        call_id = prefix + random_base62(24)
         moments.append(ToolCallStarted(number, index, call_id, call.name, call.name_tokens))
         moments += [ToolCallDelta(number, index, piece, 1) for piece in call.arguments]
     return moments

@@ -7,14 +7,15 @@
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from billing.usage import Usage
 from gateway.chat import ChatRequest, FormatKind, StopReason
 from gateway.providers.simulator.calls import choose_calls
 from gateway.providers.simulator.dice import Dice, fingerprint
 from gateway.providers.simulator.json_text import write_json
-from gateway.providers.simulator.prose import write_prose
+from gateway.providers.simulator.prose import write_prose, write_thoughts
+from gateway.providers.stops import find_stop
 from gateway.tokenizer import count_prompt, split_tokens
 
 _CHOICE_STEP = 0x9E3779B97F4A7C15
@@ -31,23 +32,30 @@ class SimulatedCall:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedChoice:
-    """One choice: the tokens of its text, or its calls, and why it ended."""
+    """One choice: the tokens of its thinking, those of its text or its calls, why it ended."""
 
     pieces: tuple[str, ...]
     calls: tuple[SimulatedCall, ...]
     reason: StopReason
+    stop_sequence: str | None = None
+    thoughts: tuple[str, ...] = ()
 
     @property
     def tokens(self) -> int:
+        """What it comes to without the thinking."""
         return len(self.pieces) + sum(call.name_tokens + len(call.arguments) for call in self.calls)
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedAnswer:
-    """All choices and what they come to: the prompt once, the completions of all."""
+    """All choices and what they come to: the prompt once, the completions of all.
+
+    ``call_prefix`` is how the ids of its calls begin.
+    """
 
     choices: tuple[SimulatedChoice, ...]
     usage: Usage
+    call_prefix: str
 
 
 def plan(request: ChatRequest) -> SimulatedAnswer:
@@ -63,7 +71,9 @@ def plan(request: ChatRequest) -> SimulatedAnswer:
 def add_up(request: ChatRequest, choices: tuple[SimulatedChoice, ...]) -> SimulatedAnswer:
     """Return the answer that these choices make."""
     output = sum(choice.tokens for choice in choices)
-    return SimulatedAnswer(choices, Usage(input=count_prompt(request), output=output, request=1))
+    thought = sum(len(choice.thoughts) for choice in choices)
+    usage = Usage(input=count_prompt(request), output=output, reasoning=thought, request=1)
+    return SimulatedAnswer(choices, usage, request.call_prefix)
 
 
 def plan_choices(request: ChatRequest) -> Iterator[SimulatedChoice]:
@@ -74,37 +84,38 @@ def plan_choices(request: ChatRequest) -> Iterator[SimulatedChoice]:
 
 
 def _plan_choice(request: ChatRequest, dice: Dice) -> SimulatedChoice:
+    limit = request.max_tokens
+    if not request.is_thinking:
+        return _plan_words(request, dice, limit)
+    thoughts = tuple(split_tokens(write_thoughts(request)))
+    if limit is not None and len(thoughts) >= limit:
+        return SimulatedChoice((), (), StopReason.LENGTH, thoughts=thoughts[:limit])
+    left = None if limit is None else limit - len(thoughts)
+    return replace(_plan_words(request, dice, left), thoughts=thoughts)
+
+
+def _plan_words(request: ChatRequest, dice: Dice, limit: int | None) -> SimulatedChoice:
     calls = choose_calls(request, dice)
     if calls:
-        return _cut_calls(calls, request.max_tokens)
-    if request.response_format.kind is FormatKind.TEXT:
-        return _cut_text(write_prose(request, dice), request)
-    return _cut_text(write_json(request, dice), request)
+        return _cut_calls(calls, limit)
+    is_free = request.response_format.kind is FormatKind.TEXT
+    text = write_prose(request, dice) if is_free else write_json(request, dice)
+    return _cut_text(text, request.stop, limit)
 
 
-def _cut_text(text: str, request: ChatRequest) -> SimulatedChoice:
+def _cut_text(text: str, stops: Sequence[str], limit: int | None) -> SimulatedChoice:
     pieces = split_tokens(text)
     reason = StopReason.END
-    limit = request.max_tokens
     if limit is not None and limit < len(pieces):
         del pieces[limit:]
         reason = StopReason.LENGTH
-    if request.stop:
+    if stops:
         shown = "".join(pieces)
-        end = find_stop(shown, request.stop)
-        if end is not None:
-            pieces = split_tokens(shown[:end])
-            reason = StopReason.STOP_SEQUENCE
+        stop = find_stop(shown, stops)
+        if stop is not None:
+            pieces = split_tokens(shown[: stop.start])
+            return SimulatedChoice(tuple(pieces), (), StopReason.STOP_SEQUENCE, stop.text)
     return SimulatedChoice(tuple(pieces), (), reason)
-
-
-def find_stop(text: str, stops: Sequence[str]) -> int | None:
-    """Return where to cut, so that what is left contains no stop sequence.
-
-    It is the start of the one that is complete first, of the longest where several are.
-    """
-    ends = [(start + len(stop), start) for stop in stops if (start := text.find(stop)) >= 0]
-    return min(ends)[1] if ends else None
 
 
 def _cut_calls(calls: Sequence[tuple[str, str]], limit: int | None) -> SimulatedChoice:

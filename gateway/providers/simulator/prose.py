@@ -34,6 +34,15 @@ def write_prose(request: ChatRequest, dice: Dice) -> str:
     return _explain(text, dice, is_long=is_long)
 
 
+def write_thoughts(request: ChatRequest) -> str:
+    """Return what the simulator says it thinks: honest, and short enough for every budget."""
+    asked = " ".join(last_user_text(request)[:MOST_LOOKED_AT].split())[:_MOST_QUOTED]
+    return (
+        f'The last message says: "{asked}". I look for a plain reply first, and write from set '
+        "pieces where none comes to mind."
+    )
+
+
 def _report(result: str) -> str:
     shown = " ".join(result[: 4 * _MOST_QUOTED].split())
     if len(shown) > _MOST_QUOTED:
@@ -47,7 +56,7 @@ def _acknowledge(request: ChatRequest) -> str:
     kinds = [media.kind for message in request.messages for media in message.media]
     counts = [
         f"{kinds.count(kind)} {kind}{'s' if kinds.count(kind) > 1 else ''}"
-        for kind in ("image", "video")
+        for kind in ("image", "video", "document")
         if kind in kinds
     ]
     return (

@@ -15,6 +15,8 @@ from gateway.chat import (
     StopReason,
     StreamEvent,
     TextDelta,
+    ThinkingDelta,
+    ThinkingEnded,
     ToolCallDelta,
     ToolCallStarted,
 )
@@ -211,3 +213,31 @@ def test_the_list_of_models_is_this_byte_by_byte() -> None:
         b'{"object":"list","data":[{"id":"hacxgpt","object":"model","created":1,'
         b'"owned_by":"tollgate"}]}'
     )
+
+
+THINKING: Sequence[StreamEvent] = (
+    ThinkingDelta(0, "Hm, ", 2),
+    ThinkingDelta(0, "yes.", 2),
+    ThinkingEnded(0, "signed"),
+    TextDelta(0, "Yes.", 2),
+    ChoiceFinished(0, StopReason.END),
+)
+
+
+def test_thinking_is_the_messages_reasoning_content_without_its_signature() -> None:
+    assert whole(ask(), THINKING)["choices"][0]["message"] == {
+        "role": "assistant",
+        "content": "Yes.",
+        "refusal": None,
+        "reasoning_content": "Hm, yes.",
+    }
+
+
+def test_thinking_is_streamed_after_the_role_and_before_the_text() -> None:
+    assert deltas(streamed(ask(stream=True), THINKING)) == [
+        {"role": "assistant", "content": ""},
+        {"reasoning_content": "Hm, "},
+        {"reasoning_content": "yes."},
+        {"content": "Yes."},
+        {},
+    ]

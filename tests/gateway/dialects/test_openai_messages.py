@@ -50,8 +50,23 @@ def image(url: Any, **more: Any) -> dict[str, Any]:
         ),
         (
             user_with({"type": "file", "file": {}}),
+            MISSING,
+            "messages[0].content[0].file.file_data",
+        ),
+        (
+            user_with({"type": "file", "file": {"file_id": "file-1"}}),
             "unsupported_value",
-            "messages[0].content[0].type",
+            "messages[0].content[0].file.file_id",
+        ),
+        (
+            user_with({"type": "file", "file": {"file_data": "data:text/csv;base64,AAAA"}}),
+            "unsupported_value",
+            "messages[0].content[0].file.file_data",
+        ),
+        (
+            user_with({"type": "file", "file": {"file_data": "data:application/pdf;base64,A"}}),
+            "invalid_base64",
+            "messages[0].content[0].file.file_data",
         ),
         (
             [{"role": "system", "content": [image("https://example.com/a.png")]}],
@@ -163,7 +178,17 @@ def test_text_parts_are_joined_in_order_by_line_feeds() -> None:
 def test_public_and_inline_pictures_are_taken(url: str) -> None:
     message = ask(messages=user_with({"type": "text", "text": "?"}, image(url))).messages[0]
 
-    assert message == Message("user", "?", media=(Media("image", url),))
+    picture = Media("image", url)
+    assert message == Message("user", "?", media=(picture,), parts=("?", picture))
+
+
+def test_a_pdf_in_the_request_is_a_document_with_its_name() -> None:
+    url = "data:application/pdf;base64,JVBERi0="
+    file = {"type": "file", "file": {"file_data": url, "filename": "bill.pdf"}}
+
+    message = ask(messages=user_with(file)).messages[0]
+
+    assert message.media == (Media("document", url, name="bill.pdf"),)
 
 
 @pytest.mark.parametrize(

@@ -168,3 +168,33 @@ def test_media_are_acknowledged_and_counted() -> None:
 
     assert "".join(answer.choices[0].pieces).startswith("I have received 1 image.")
     assert answer.usage.input == 3 + 4 + 7 + 765
+
+
+def test_with_effort_thinking_comes_first_and_changes_no_word_of_the_answer() -> None:
+    silent = plan(ask("What is 2+2?"))
+    thinking = plan(ask("What is 2+2?", reasoning_effort="high"))
+
+    choice = thinking.choices[0]
+    assert "".join(choice.pieces) == "2+2 equals 4."
+    assert "".join(choice.thoughts) == (
+        'The last message says: "What is 2+2?". I look for a plain reply first, and write from '
+        "set pieces where none comes to mind."
+    )
+    assert thinking.usage.input == silent.usage.input
+    assert (thinking.usage.output, thinking.usage.reasoning) == (6, 33)
+    assert silent.usage.reasoning == 0
+
+
+def test_thinking_counts_towards_the_limit() -> None:
+    cut = plan(ask("What is 2+2?", reasoning_effort="high", max_tokens=10)).choices[0]
+    short = plan(ask("What is 2+2?", reasoning_effort="high", max_tokens=35)).choices[0]
+
+    assert (len(cut.thoughts), cut.pieces, cut.reason) == (10, (), StopReason.LENGTH)
+    assert (len(short.thoughts), short.pieces, short.reason) == (33, ("2", "+"), StopReason.LENGTH)
+
+
+def test_the_stop_sequence_that_ended_an_answer_is_named() -> None:
+    choice = plan(ask("Count from 1 to 30.", stop=["9", " 4", "never"])).choices[0]
+
+    assert "".join(choice.pieces) == "1, 2, 3,"
+    assert choice.stop_sequence == " 4"

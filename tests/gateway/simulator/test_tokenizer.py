@@ -10,6 +10,7 @@ from gateway.chat import (
     Media,
     Message,
     ResponseFormat,
+    Thought,
     Tool,
     ToolCall,
 )
@@ -97,6 +98,16 @@ def test_pictures_films_tools_and_schemas_count_what_the_specification_says() ->
         count_prompt(ChatRequest("m", (Message("user", ""),), {}, response_format=schema))
         == 3 + 4 + 8 + 2
     )
+
+
+def test_documents_and_thinking_count_what_the_specification_says() -> None:
+    inline = Media("document", "data:application/pdf;base64," + "A" * 100)
+    linked = Media("document", "https://example.com/a.pdf")
+    thoughts = (Thought("Hm, yes.", "signed"), Thought("", sealed="abc def"))
+
+    assert count_prompt(request_of(Message("user", "", media=(inline,)))) == 3 + 4 + 1500 + 4
+    assert count_prompt(request_of(Message("user", "", media=(linked,)))) == 3 + 4 + 1500
+    assert count_prompt(request_of(Message("assistant", "", thoughts=thoughts))) == 3 + 4 + 4 + 2
 
 
 @given(st.lists(st.builds(Message, st.just("user"), TEXT, st.none() | TEXT), max_size=4), TEXT)
