@@ -17,6 +17,15 @@ def check_timezone(name: str) -> None:
         raise ValidationError(f"{name!r} is not a time zone of the IANA database.")
 
 
+def limits_at_least_one(what: str) -> models.CheckConstraint:
+    """Return the constraint of a row with rate limits: null is no limit, and none is zero."""
+    return models.CheckConstraint(
+        condition=models.Q(rpm__gte=1, rpd__gte=1, tpm__gte=1, concurrency__gte=1),
+        name=f"{what}_limits_at_least_one",
+        violation_error_message="A rate limit is at least 1; leave it empty for none.",
+    )
+
+
 def new_org_id() -> str:
     return new_id("org")
 
@@ -58,7 +67,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 
 class Organization(models.Model):
-    """A tenant. Every tenant row carries its id."""
+    """A tenant. Every tenant row carries its id. Rate limits: all its keys' calls together."""
 
     class Status(models.TextChoices):
         ACTIVE = "active"
@@ -68,7 +77,14 @@ class Organization(models.Model):
     name = models.CharField(max_length=120)
     timezone = models.CharField(max_length=64, default="UTC", validators=[check_timezone])
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.ACTIVE)
+    rpm = models.PositiveBigIntegerField(null=True, blank=True)
+    rpd = models.PositiveBigIntegerField(null=True, blank=True)
+    tpm = models.PositiveBigIntegerField(null=True, blank=True)
+    concurrency = models.PositiveIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        constraints = [limits_at_least_one("organization")]
 
     def __str__(self) -> str:
         return self.name
@@ -99,17 +115,25 @@ class Member(models.Model):
 
 
 class Project(models.Model):
-    """A part of an organization that spends: archived, never deleted."""
+    """A part of an organization that spends: archived, never deleted.
+
+    Rate limits: the calls of all its keys together.
+    """
 
     org = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="projects")
     public_id = models.CharField(max_length=40, unique=True, default=new_project_id, editable=False)
     name = models.CharField(max_length=120)
     archived_at = models.DateTimeField(null=True, blank=True)
+    rpm = models.PositiveBigIntegerField(null=True, blank=True)
+    rpd = models.PositiveBigIntegerField(null=True, blank=True)
+    tpm = models.PositiveBigIntegerField(null=True, blank=True)
+    concurrency = models.PositiveIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["org", "name"], name="project_name_once_per_org"),
+            limits_at_least_one("project"),
         ]
 
     def __str__(self) -> str:
@@ -148,6 +172,9 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, editable=False)
     created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        constraints = [limits_at_least_one("key")]
 
     def __str__(self) -> str:
         return self.masked

@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from accounts.models import limits_at_least_one
 from kernel import clock
 
 
@@ -27,7 +28,10 @@ class Provider(models.Model):
 
 
 class PublicModel(models.Model):
-    """A model as customers name it. Without a price it cannot be called."""
+    """A model as customers name it. Without a price it cannot be called.
+
+    Rate limits: what each organization may ask of this model.
+    """
 
     name = models.CharField(max_length=200, unique=True)
     description = models.CharField(max_length=400, blank=True)
@@ -35,7 +39,14 @@ class PublicModel(models.Model):
     context_tokens = models.PositiveIntegerField(default=128_000)
     max_output_tokens = models.PositiveIntegerField(default=8_192)
     active = models.BooleanField(default=True)
+    rpm = models.PositiveBigIntegerField(null=True, blank=True)
+    rpd = models.PositiveBigIntegerField(null=True, blank=True)
+    tpm = models.PositiveBigIntegerField(null=True, blank=True)
+    concurrency = models.PositiveIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        constraints = [limits_at_least_one("model")]
 
     def __str__(self) -> str:
         return self.name
