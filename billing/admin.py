@@ -16,9 +16,15 @@ from django.utils.safestring import SafeString
 
 from accounts.models import ApiKey, Project
 from billing import models
-from billing.budgets import change_budget_limit, create_budget
+from billing.budgets import (
+    BudgetSpec,
+    add_budget,
+    change_budget_limit,
+    check_budget,
+    render_limit,
+)
 from billing.usage import BUCKETS
-from kernel.errors import InvalidAmountError
+from kernel.errors import InvalidAmountError, TollgateError
 from kernel.money import parse_usd, render_usd
 from pages.admin import BoundedAdmin, ReadOnlyAdmin, refuse
 
@@ -65,15 +71,15 @@ class UsdField(forms.CharField):
 
 
 class BudgetForm(forms.ModelForm):  # type: ignore[type-arg] # generic in the stubs only
-    limit_usd = UsdField(label="Limit (USD)")
+    limit_usd = UsdField(label="Limit (USD)", required=False)
 
     class Meta:
         model = models.Budget
-        fields = ("org", "project", "key", "period")
+        fields = ("org", "project", "key", "model", "period", "anchor", "limit_tokens", "is_hard")
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type] # the admin's own arguments
-        if self.instance.pk is not None:
+        if self.instance.limit_nanos is not None:
             self.fields["limit_usd"].initial = render_usd(self.instance.limit_nanos, places=2)
 
     def clean(self) -> dict[str, object]:
@@ -81,6 +87,17 @@ class BudgetForm(forms.ModelForm):  # type: ignore[type-arg] # generic in the st
         for part in (cleaned.get("project"), cleaned.get("key")):
             if isinstance(part, Project | ApiKey) and part.org_id != cleaned["org"].pk:
                 raise forms.ValidationError("Project and key must belong to the organization.")
+        try:
+            check_budget(
+                BudgetSpec(
+                    str(cleaned.get("period", self.instance.period)),
+                    limit_nanos=cleaned.get("limit_usd"),
+                    limit_tokens=cleaned.get("limit_tokens"),
+                    anchor=cleaned.get("anchor"),
+                )
+            )
+        except TollgateError as error:
+            raise forms.ValidationError(error.message) from error
         return dict(cleaned)
 
 
@@ -99,7 +116,10 @@ class BudgetAdmin(BoundedAdmin):
         request: HttpRequest,  # Django's signature
         obj: models.Budget | None = None,
     ) -> tuple[str, ...]:
-        return () if obj is None else ("org", "project", "key", "period", "active", "windows")
+        if obj is None:
+            return ()
+        fixed = ("org", "project", "key", "model", "period", "anchor", "is_hard")
+        return (*fixed, "active", "windows")
 
     has_delete_permission = refuse
 
@@ -110,34 +130,43 @@ class BudgetAdmin(BoundedAdmin):
         form: "forms.ModelForm[models.Budget]",
         change: object,
     ) -> None:
-        limit_nanos, actor = form.cleaned_data["limit_usd"], str(request.user)
+        limit_nanos, limit_tokens = (
+            form.cleaned_data["limit_usd"],
+            form.cleaned_data["limit_tokens"],
+        )
         if change:
-            change_budget_limit(obj, limit_nanos, actor=actor)
+            stored = models.Budget.objects.get(pk=obj.pk)
+            limit = limit_tokens if stored.limit_nanos is None else limit_nanos
+            change_budget_limit(stored, limit, actor=str(request.user))
             return
-        made = create_budget(
-            org=obj.org,
+        spec = BudgetSpec(
+            obj.period,
+            limit_nanos=limit_nanos,
+            limit_tokens=limit_tokens,
             project=obj.project,
             key=obj.key,
-            period=obj.period,
-            limit_nanos=limit_nanos,
-            actor=actor,
+            model=obj.model,
+            anchor=obj.anchor,
+            is_hard=obj.is_hard,
         )
-        obj.pk, obj.limit_nanos = made.pk, made.limit_nanos
+        obj.pk = add_budget(obj.org, spec, actor=str(request.user)).pk
 
-    @admin.display(description="USD")
+    @admin.display(description="limit")
     def limit(self, budget: models.Budget) -> str:
-        return render_usd(budget.limit_nanos, places=2)
+        return render_limit(budget)
 
     @admin.display(description="windows (settled and held, USD)")
     def windows(self, budget: models.Budget) -> SafeString:
         return render_rows(
-            ("from", "to", "settled", "held"),
+            ("from", "to", "settled", "held", "tokens settled", "tokens held"),
             (
                 (
                     w.window_start,
                     w.window_end,
                     render_usd(w.settled_nanos),
                     render_usd(w.held_nanos),
+                    w.settled_tokens,
+                    w.held_tokens,
                 )
                 for w in budget.windows.order_by("-window_start")[:MOST_ROWS]
             ),
@@ -233,7 +262,15 @@ class InvoiceAdmin(ReadOnlyAdmin):
 
 @admin.register(models.BillingAccount)
 class BillingAccountAdmin(ReadOnlyAdmin):
-    list_display = ("org", "mode", "deferred_nanos", "unbilled_nanos", "held_nanos")
+    list_display = (
+        "org",
+        "mode",
+        "deferred_nanos",
+        "promotional_nanos",
+        "unbilled_nanos",
+        "held_nanos",
+    )
+    exclude = ("ledger_head",)
     list_select_related = ("org",)
     search_fields = ("=org__public_id", "org__name")
 
@@ -260,3 +297,45 @@ class InvoiceLineAdmin(ReadOnlyAdmin):
 )
 class PlainAdmin(ReadOnlyAdmin):
     """Rows whose name says what there is to see."""
+
+
+@admin.register(models.CreditGrant)
+class CreditGrantAdmin(ReadOnlyAdmin):
+    list_display = ("id", "org", "kind", "source", "granted", "remaining", "expires_at", "reason")
+    list_select_related = ("org",)
+    list_filter = ("kind", "source")
+    search_fields = ("=org__public_id",)
+
+    @admin.display(description="granted, USD")
+    def granted(self, grant: models.CreditGrant) -> str:
+        return render_usd(grant.granted_nanos)
+
+    @admin.display(description="remaining, USD")
+    def remaining(self, grant: models.CreditGrant) -> str:
+        return render_usd(grant.remaining_nanos)
+
+
+@admin.register(models.GrantBurn)
+class GrantBurnAdmin(ReadOnlyAdmin):
+    list_display = ("id", "grant_id", "request_id", "amount_nanos")
+    search_fields = ("=request_id",)
+
+
+@admin.register(models.UsageReversal)
+class UsageReversalAdmin(ReadOnlyAdmin):
+    list_display = ("request_id", "by_request_id", "model", "amount_nanos", "reversed_at")
+    ordering = ("-reversed_at",)
+    search_fields = ("=request_id", "=by_request_id")
+
+
+@admin.register(models.OutboxEvent)
+class OutboxEventAdmin(ReadOnlyAdmin):
+    list_display = ("id", "org", "kind", "created_at", "dispatched_at")
+    list_select_related = ("org",)
+    list_filter = ("kind",)
+
+
+@admin.register(models.ProviderCost)
+class ProviderCostAdmin(ReadOnlyAdmin):
+    list_display = ("provider", "upstream_model", "effective_from", "created_by")
+    search_fields = ("provider", "upstream_model")

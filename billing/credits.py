@@ -1,15 +1,12 @@
 """Credit an organization can spend: opening its account, and adding to it by hand."""
 
-from django.db import transaction
-
-from accounts.audit import record_change
 from accounts.models import Organization
-from billing.ledger import Posting, Transaction, open_accounts, post_transaction
-from billing.locks import lock_accounts
-from billing.models import BillingAccount, LedgerTransaction
+from billing.grants import GrantSpec, grant_credit
+from billing.ledger import open_accounts
+from billing.models import BillingAccount, CreditGrant
 from kernel.errors import BadRequestError, ConflictError
 from kernel.ids import new_id
-from kernel.money import check_nanos, render_usd
+from kernel.money import check_nanos
 
 
 def open_billing_account(
@@ -28,8 +25,8 @@ def open_billing_account(
 
 def add_credit(
     org: Organization, amount_nanos: int, *, reason: str, actor: str, idem_key: str | None = None
-) -> LedgerTransaction:
-    """Add credit by hand: cash to deferred revenue. With an ``idem_key``, twice is once.
+) -> CreditGrant:
+    """Add paid credit by hand: cash to deferred revenue. With an ``idem_key``, twice is once.
 
     Raises:
         InvalidAmountError: for an amount that is not positive.
@@ -37,42 +34,8 @@ def add_credit(
         ConflictError: when the key was used for another amount.
 
     """
-    check_nanos(amount_nanos, minimum=1)
-    if not reason.strip():
-        raise BadRequestError("Say why the credit is given.", param="reason")
     key = idem_key or new_id("credit")
-    with transaction.atomic():
-        account = lock_accounts([org.pk])[org.pk]
-        earlier = LedgerTransaction.objects.filter(org=org, idem_key=key).first()
-        if earlier is not None:
-            return _same_credit(earlier, amount_nanos)
-        txn_id = post_transaction(
-            Transaction(
-                org.pk,
-                "credit",
-                key,
-                [
-                    Posting(None, "cash:manual", amount_nanos),
-                    Posting(org.pk, "deferred_revenue", -amount_nanos),
-                ],
-                reason=reason,
-                actor=actor,
-            )
-        )
-        account.deferred_nanos += amount_nanos
-        account.save(update_fields=["deferred_nanos"])
-        record_change(
-            org.pk,
-            actor,
-            "credit.add",
-            org.public_id,
-            after={"amount_usd": render_usd(amount_nanos), "reason": reason},
-        )
-    return LedgerTransaction.objects.get(pk=txn_id)
-
-
-def _same_credit(earlier: LedgerTransaction, amount_nanos: int) -> LedgerTransaction:
-    given = {abs(entry.amount_nanos) for entry in earlier.entries.all()}
-    if given != {amount_nanos}:
+    grant = grant_credit(org, GrantSpec(amount_nanos, reason, key), actor=actor)
+    if grant.granted_nanos != amount_nanos:
         raise ConflictError("This credit was given before, with another amount.")
-    return earlier
+    return grant

@@ -45,7 +45,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HoldRequest:
-    """``amount_nanos`` > 0 is the ceiling of the call's cost under ``price_version``."""
+    """``amount_nanos`` is the ceiling of the call's cost under ``price_version``.
+
+    It is above zero unless the version is free. ``amount_tokens`` bounds what token budgets count.
+    """
 
     request_id: str
     org_id: int
@@ -55,6 +58,8 @@ class HoldRequest:
     price_version: int
     amount_nanos: int
     ttl_s: int
+    amount_tokens: int = 0
+    is_free: bool = False
     idem_key: str | None = None
     idem_body: str | None = None
 
@@ -67,6 +72,8 @@ class HoldRequest:
             "model": self.model,
             "pv": self.price_version,
             "amount": self.amount_nanos,
+            "tokens": self.amount_tokens,
+            "is_free": self.is_free,
             "ttl_s": self.ttl_s,
             "idem": self.idem_key,
             "idem_body": self.idem_body,
@@ -77,14 +84,19 @@ class HoldRequest:
 class Extension:
     request_id: str
     add_nanos: int
+    add_tokens: int = 0
 
     def as_row(self) -> dict[str, Any]:
-        return {"r": self.request_id, "add": self.add_nanos}
+        return {"r": self.request_id, "add": self.add_nanos, "tokens": self.add_tokens}
 
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """How a hold ends. ``charge_nanos`` is the full price; what exceeds the hold is not charged."""
+    """How a hold ends. ``charge_nanos`` is the full price; what exceeds the hold is not charged.
+
+    ``counted_input`` and ``counted_output`` are our own counts in tokens, whatever the evidence;
+    ``upstream_nanos`` is the provider's charge, None where its cost is not on file.
+    """
 
     request_id: str
     act: Act
@@ -95,6 +107,9 @@ class Closing:
     provider: str = ""
     first_token_ms: int | None = None
     duration_ms: int | None = None
+    counted_input: int | None = None
+    counted_output: int | None = None
+    upstream_nanos: int | None = None
 
     def as_row(self) -> dict[str, Any]:
         if self.act is not Act.SETTLE:
@@ -109,6 +124,9 @@ class Closing:
             "provider": self.provider,
             "first_token_ms": self.first_token_ms,
             "duration_ms": self.duration_ms,
+            "counted_input": self.counted_input,
+            "counted_output": self.counted_output,
+            "upstream": self.upstream_nanos,
         }
 
 
@@ -126,6 +144,9 @@ def parse_closing(row: Mapping[str, Any]) -> Closing:
         provider=row["provider"],
         first_token_ms=row["first_token_ms"],
         duration_ms=row["duration_ms"],
+        counted_input=row.get("counted_input"),
+        counted_output=row.get("counted_output"),
+        upstream_nanos=row.get("upstream"),
     )
 
 
@@ -182,16 +203,36 @@ def _no_credit(facts: dict[str, Any]) -> TollgateError:
 
 
 def _no_budget(facts: dict[str, Any]) -> TollgateError:
-    limit = render_usd(facts["limit"], places=2)
-    used = render_usd(facts["settled"], places=6)
-    held = render_usd(facts["held"], places=6)
-    needed = render_usd(facts["needed"], places=6)
+    """Say which budget on which level binds, its limit, what is used and when it renews."""
+    level, model = facts["level"], facts["model"]
+    left = max(0, facts["limit"] - facts["settled"] - facts["held"])
+    limit, used, held, needed, available = (
+        _amount(facts["unit"], amount, places)
+        for amount, places in (
+            (facts["limit"], 2),
+            (facts["settled"], 6),
+            (facts["held"], 6),
+            (facts["needed"], 6),
+            (left, 6),
+        )
+    )
+    scope = f"this {level} for {model}" if model else f"this {level}"
     renews = f"renews at {facts['renews_at']}" if facts.get("renews_at") else "does not renew"
-    level = facts["level"]
     return BudgetError(
-        f"The {facts['period']} budget of this {level} is used up: limit ${limit}, used ${used}, "
-        f"reserved ${held}, this request needs up to ${needed}. The budget {renews}.",
+        f"The {facts['period']} budget of {scope} is used up: limit {limit}, used {used}, "
+        f"reserved {held}, this request needs up to {needed}. The budget {renews}.",
         code=f"{'organization' if level == 'organization' else 'project'}_spend_limit_exceeded",
         headers={"x-should-retry": "false"},
-        details={"error_code": "enforced_spend_limit_reached", "level": level},
+        details={
+            "error_code": "enforced_spend_limit_reached",
+            "level": level,
+            **({"model": model} if model else {}),
+            "period": facts["period"],
+            "limit": limit,
+            "available": available,
+        },
     )
+
+
+def _amount(unit: str, amount: int, places: int) -> str:
+    return f"{amount} tokens" if unit == "tokens" else f"${render_usd(amount, places=places)}"

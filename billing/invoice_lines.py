@@ -5,15 +5,28 @@ each priced exactly, differ from what was charged by less than a nano a request.
 stands in the group's largest line, and a line therefore says what was charged, to the nano.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Sum
+from django.db.models import F, IntegerField, QuerySet, Sum, Value
+from django.db.models.functions import Greatest
 
 from accounts.models import Project
-from billing.models import Invoice, InvoiceLine, LedgerEntry, PriceVersion, UsageEvent
-from billing.usage import BUCKETS, Usage
+from billing.models import Invoice, InvoiceLine, LedgerEntry, NetUsage, PriceVersion
+from billing.prices import as_price
+from billing.pricing import Price
+from billing.usage import BUCKETS
 from kernel.money import NANOS_PER_CENT, UNITS_PER_PRICE, round_half_even, round_half_up
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """So many units of a bucket at one price; a bucket with tiers has several."""
+
+    bucket: str
+    quantity: int
+    price_nanos: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +38,23 @@ class _Part:
 
 
 def draw_lines(invoice: Invoice) -> None:
-    """Replace a draft's lines and totals by what its period's usage comes to."""
+    """Replace a draft's lines and totals by what its period's usage comes to.
+
+    Usage is net: a reversal stands in the period in which it was made.
+    """
     invoice.lines.all().delete()
     projects = {project.pk: project for project in Project.objects.filter(org_id=invoice.org_id)}
     lines: list[InvoiceLine] = []
+    usage = NetUsage.objects.filter(
+        org_id=invoice.org_id,
+        occurred_at__gte=invoice.period_start,
+        occurred_at__lt=invoice.period_end,
+    )
     groups = (
-        UsageEvent.objects.filter(
-            org_id=invoice.org_id,
-            occurred_at__gte=invoice.period_start,
-            occurred_at__lt=invoice.period_end,
-        )
-        .values("project_id", "model", "price_version_id")
+        usage.values("project_id", "model", "price_version_id")
         .annotate(
             charged=Sum("amount_nanos"),
-            requests=Count("request_id"),
+            requests=Sum("calls"),
             **{f"total_{bucket}": Sum(bucket) for bucket in BUCKETS},
         )
         .order_by("project_id", "model", "price_version_id")
@@ -46,9 +62,11 @@ def draw_lines(invoice: Invoice) -> None:
     versions = PriceVersion.objects.in_bulk({group["price_version_id"] for group in groups})
     for group in groups:
         version = versions[group["price_version_id"]]
-        totals: dict[str, Any] = dict(group)
-        used = Usage(**{bucket: int(totals[f"total_{bucket}"]) for bucket in BUCKETS})
-        for part in split_charge(used, version.as_prices(), int(group["charged"])):
+        group_usage = usage.filter(
+            project_id=group["project_id"], model=group["model"], price_version_id=version.pk
+        )
+        portions = _portions(as_price(version), dict(group), group_usage)
+        for part in split_charge(portions, int(group["charged"])):
             lines.append(
                 InvoiceLine(
                     invoice=invoice,
@@ -71,15 +89,20 @@ def draw_lines(invoice: Invoice) -> None:
     invoice.prepaid_nanos = _paid_from_credit(invoice)
 
 
-def split_charge(used: Usage, prices: Usage, charged_nanos: int) -> list[_Part]:
-    """Split what was charged over the buckets that were used and cost something.
+def split_charge(portions: Sequence[Portion], charged_nanos: int) -> list[_Part]:
+    """Split what was charged over the portions that were used and cost something.
 
     The parts sum to ``charged_nanos`` exactly; the largest takes the difference.
     """
     parts = [
-        _Part(bucket, quantity, price, round_half_even(quantity * price, UNITS_PER_PRICE))
-        for bucket in BUCKETS
-        if (quantity := getattr(used, bucket)) and (price := getattr(prices, bucket))
+        _Part(
+            portion.bucket,
+            portion.quantity,
+            portion.price_nanos,
+            round_half_even(portion.quantity * portion.price_nanos, UNITS_PER_PRICE),
+        )
+        for portion in portions
+        if portion.quantity and portion.price_nanos
     ]
     if not parts:
         return []
@@ -92,13 +115,33 @@ def split_charge(used: Usage, prices: Usage, charged_nanos: int) -> list[_Part]:
     return parts
 
 
+def _portions(price: Price, totals: Mapping[str, Any], usage: QuerySet[NetUsage]) -> list[Portion]:
+    portions = []
+    for bucket in BUCKETS:
+        quantity, nanos = int(totals[f"total_{bucket}"]), getattr(price.per_million, bucket)
+        for tier in price.tiers.get(bucket, ()):
+            above = _units_above(usage, bucket, tier.above)
+            portions.append(Portion(bucket, quantity - above, nanos))
+            quantity, nanos = above, tier.nanos
+        portions.append(Portion(bucket, quantity, nanos))
+    return portions
+
+
+def _units_above(usage: QuerySet[NetUsage], bucket: str, above: int) -> int:
+    """Return how many units lie above a tier's bound, request by request; reversals take back."""
+    zero = Value(0, IntegerField())
+    used, taken_back = F(bucket) - Value(above), -F(bucket) - Value(above)
+    total = usage.aggregate(units=Sum(Greatest(used, zero) - Greatest(taken_back, zero)))["units"]
+    return int(total or 0)
+
+
 def _paid_from_credit(invoice: Invoice) -> int:
     total = LedgerEntry.objects.filter(
         txn__org_id=invoice.org_id,
-        txn__kind="usage",
+        txn__kind__in=("usage", "reversal"),
         txn__effective_at__gte=invoice.period_start,
         txn__effective_at__lt=invoice.period_end,
         account__org_id=invoice.org_id,
-        account__code="deferred_revenue",
+        account__code__in=("deferred_revenue", "promotional_credit"),
     ).aggregate(total=Sum("amount_nanos"))["total"]
     return int(total or 0)

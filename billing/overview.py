@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from django.core.cache import cache
+from django.db import connection
 from django.db.models import Count, Max, Q, Sum
 from django.db.models.functions import TruncDate
 
@@ -34,9 +35,13 @@ KEPT_TIMES = 50
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What may still be spent, and what running calls have set aside out of the rest."""
+    """What may still be spent, and what running calls have set aside out of the rest.
+
+    ``credit_nanos`` is what remains of credit, scoped and reserved credit included.
+    """
 
     available_nanos: int
+    credit_nanos: int
     reserved_nanos: int
     credit_limit_nanos: int
     owed_nanos: int
@@ -131,16 +136,25 @@ class _Part:
 def read_balance(org: Organization) -> Balance:
     account = BillingAccount.objects.get(org=org)
     owed = account.unbilled_nanos + account.receivable_nanos
+    line_nanos = account.credit_limit_nanos - owed - account.line_held_nanos
     return Balance(
-        available_nanos=account.deferred_nanos
-        + account.credit_limit_nanos
-        - owed
-        - account.held_nanos,
+        available_nanos=_free_credit_nanos(org) + max(0, line_nanos),
+        credit_nanos=account.deferred_nanos + account.promotional_nanos,
         reserved_nanos=account.held_nanos,
         credit_limit_nanos=account.credit_limit_nanos,
         owed_nanos=owed,
         running_calls=Hold.objects.filter(org_id=org.pk, state=Hold.State.HELD).count(),
     )
+
+
+def _free_credit_nanos(org: Organization) -> int:
+    """Return what is free on grants that pay for every model now, as admission counts it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select coalesce(max(to_nanos), 0) from free_grants(array[%s]::bigint[], now())",
+            [org.pk],
+        )
+        return int(cursor.fetchone()[0])
 
 
 def read_spend(org: Organization) -> Spend:
@@ -174,7 +188,9 @@ def read_spend(org: Organization) -> Spend:
 def read_key_budgets(org: Organization) -> dict[int, KeyBudget]:
     """Return keys' active budgets; of several, the one with the least left."""
     now = clock.now()
-    budgets = Budget.objects.filter(org=org, active=True, key__isnull=False)
+    budgets = Budget.objects.filter(
+        org=org, active=True, is_hard=True, key__isnull=False, model="", limit_tokens=None
+    )
     windows = BudgetWindow.objects.filter(budget__in=budgets, window_start__lte=now).filter(
         Q(window_end__gt=now) | Q(window_end=None)
     )
@@ -182,6 +198,7 @@ def read_key_budgets(org: Organization) -> dict[int, KeyBudget]:
     tightest: dict[int, KeyBudget] = {}
     rows = budgets.values_list("pk", "key_id", "limit_nanos", "period")
     for pk, key_id, limit_nanos, period in rows:
+        assert limit_nanos is not None, "a budget without a limit in tokens has one in money"
         budget = KeyBudget(limit_nanos, used.get(pk, 0), period)
         other = tightest.get(key_id)
         if other is None or budget.left_nanos < other.left_nanos:

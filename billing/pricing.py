@@ -1,13 +1,28 @@
 """What usage costs. Pure.
 
 A charge is the sum over buckets of quantity × price, in integers, divided by the 1,000,000 units a
-price is for, and rounded half to even: once a request, never per bucket.
+price is for, and rounded half to even: once a request, never per bucket. Tiers are graduated within
+one request: what lies above a tier's bound costs the tier's price, what lies below is untouched.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from billing.usage import BUCKETS, Usage
 from kernel.money import UNITS_PER_PRICE, Nanos, round_half_even
+
+
+class Tier(NamedTuple):
+    """From the first unit above ``above`` on, a bucket costs ``nanos`` per 1,000,000 units."""
+
+    above: int
+    nanos: int
+
+
+Tiers = Mapping[str, Sequence[Tier]]
+INPUT_BUCKETS = ("input", "cached_input", "cache_write", "audio_input", "embedding")
+OUTPUT_BUCKETS = ("output", "reasoning", "audio_output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,36 +31,62 @@ class Price:
 
     version_id: int
     per_million: Usage
+    tiers: Tiers = field(default_factory=dict)
 
     def charge(self, usage: Usage) -> Nanos:
         """Return what ``usage`` costs, rounded half to even to whole nanos."""
         total = sum(
             getattr(usage, bucket) * getattr(self.per_million, bucket) for bucket in BUCKETS
         )
+        for bucket in self.tiers:
+            total += self._above_tiers(bucket, getattr(usage, bucket))
         return Nanos(round_half_even(total, UNITS_PER_PRICE))
 
     @property
+    def is_free(self) -> bool:
+        return not self.tiers and not any(self.per_million.as_dict())
+
+    @property
     def highest_input(self) -> int:
-        """The dearest bucket a prompt token can land in."""
-        price = self.per_million
-        return max(
-            price.input, price.cached_input, price.cache_write, price.audio_input, price.embedding
-        )
+        """The dearest bucket, at its dearest tier, a prompt token can land in."""
+        return max(self._highest(bucket) for bucket in INPUT_BUCKETS)
 
     @property
     def highest_output(self) -> int:
-        """The dearest bucket a completion token can land in."""
-        price = self.per_million
-        return max(price.output, price.reasoning, price.audio_output)
+        """The dearest bucket, at its dearest tier, a completion token can land in."""
+        return max(self._highest(bucket) for bucket in OUTPUT_BUCKETS)
 
-    def ceiling(self, *, input_tokens: int, output_tokens: int) -> Nanos:
+    def ceiling(self, *, input_tokens: int, output_tokens: int, images: int = 0) -> Nanos:
         """Return the most a call with these bounds can cost: no usage within them costs more.
 
-        Rounded up, and at least one nano, since a hold holds something.
+        Rounded up, and at least one nano, since a hold holds something; nothing for a free model.
         """
+        if self.is_free:
+            return Nanos(0)
         total = (
             input_tokens * self.highest_input
             + output_tokens * self.highest_output
-            + self.per_million.request
+            + images * self._highest("image")
+            + self._highest("request")
         )
         return Nanos(max(1, -(-total // UNITS_PER_PRICE)))
+
+    def _above_tiers(self, bucket: str, quantity: int) -> int:
+        """Return what tiers add to (or take from) the first price, in nanos per million units."""
+        total, before = 0, getattr(self.per_million, bucket)
+        for tier in self.tiers[bucket]:
+            total += max(0, quantity - tier.above) * (tier.nanos - before)
+            before = tier.nanos
+        return total
+
+    def _highest(self, bucket: str) -> int:
+        first: int = getattr(self.per_million, bucket)
+        return max(first, *(tier.nanos for tier in self.tiers.get(bucket, ())), 0)
+
+
+def parse_tiers(stored: Mapping[str, Sequence[Sequence[int]]] | None) -> Tiers:
+    """Return tiers as a price version stores them."""
+    return {
+        bucket: tuple(Tier(above, nanos) for above, nanos in steps)
+        for bucket, steps in (stored or {}).items()
+    }

@@ -167,11 +167,19 @@ def _costs(used: UsageSum) -> Json:
 def _budget(budget: BudgetStanding) -> Json:
     return {
         "level": budget.level,
+        "model": budget.model or None,
         "period": budget.period,
-        "limit": render_usd(budget.limit_nanos),
-        "used": render_usd(budget.used_nanos),
-        "reserved": render_usd(budget.reserved_nanos),
-        "remaining": render_usd(budget.left_nanos),
+        "unit": budget.unit,
+        "hard": budget.is_hard,
+        **{
+            name: render_usd(amount) if budget.unit == "usd" else amount
+            for name, amount in (
+                ("limit", budget.limit),
+                ("used", budget.used),
+                ("reserved", budget.reserved),
+                ("remaining", budget.left),
+            )
+        },
         "renews_at": _seconds(budget.renews_at),
     }
 

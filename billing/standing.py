@@ -17,12 +17,20 @@ from billing.rollups import read_total_nanos
 BUDGETS: LiteralString = """
 select case when b.key_id is not null then 'key' when b.project_id is not null then 'project'
     else 'organization' end,
-  b.period, b.limit_nanos, coalesce(w.settled_nanos, 0), coalesce(w.held_nanos, 0), p.renews_at
+  b.model, b.period, u.unit, u.most, u.used, u.held, p.renews_at, b.is_hard
 from billing_budget b join accounts_organization o on o.id = b.org_id
 cross join lateral (
-  select period_start(b.period, o.timezone, now()), period_end(b.period, o.timezone, now())
+  select period_start(b.period, o.timezone, now(), b.anchor),
+    period_end(b.period, o.timezone, now(), b.anchor)
 ) p(started_at, renews_at)
 left join billing_budgetwindow w on w.budget_id = b.id and w.window_start = p.started_at
+cross join lateral (
+  select 'usd', b.limit_nanos, coalesce(w.settled_nanos, 0), coalesce(w.held_nanos, 0)
+  where b.limit_tokens is null
+  union all
+  select 'tokens', b.limit_tokens, coalesce(w.settled_tokens, 0), coalesce(w.held_tokens, 0)
+  where b.limit_tokens is not null
+) u(unit, most, used, held)
 where b.org_id = %s and b.active and (b.project_id is null or b.project_id = %s)
   and (b.key_id is null or b.key_id = %s)
 order by b.id
@@ -31,25 +39,31 @@ CREDITED: LiteralString = """
 select coalesce(-sum(e.amount_nanos), 0) from billing_ledgertransaction t
 join billing_ledgerentry e on e.txn_id = t.id
 join billing_ledgeraccount a on a.id = e.account_id and a.org_id = t.org_id
-  and a.code = 'deferred_revenue'
-where t.org_id = %s and t.kind <> 'usage'
+  and a.code in ('deferred_revenue', 'promotional_credit')
+where t.org_id = %s and t.kind not in ('usage', 'reversal')
 """
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetStanding:
-    """A budget that binds a key, in its present period; ``renews_at`` is None for a lifetime."""
+    """A budget on a key's way, in its present period; ``renews_at`` is None for a lifetime.
+
+    Amounts are in ``unit``: nanos for ``usd``, else tokens. ``model`` is empty for every model.
+    """
 
     level: str
+    model: str
     period: str
-    limit_nanos: int
-    used_nanos: int
-    reserved_nanos: int
+    unit: str
+    limit: int
+    used: int
+    reserved: int
     renews_at: datetime | None
+    is_hard: bool
 
     @property
-    def left_nanos(self) -> int:
-        return max(0, self.limit_nanos - self.used_nanos - self.reserved_nanos)
+    def left(self) -> int:
+        return max(0, self.limit - self.used - self.reserved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +84,10 @@ class KeyStanding:
     @property
     def tightest(self) -> Tightest:
         """Return the level that refuses first; of equals a budget before credit, as the hold."""
+        binding = (b for b in self.budgets if b.is_hard and b.unit == "usd" and not b.model)
         levels = [
-            *(Tightest(b.level, b.left_nanos, b.renews_at) for b in self.budgets),
-            Tightest("credit", max(0, self.balance.available_nanos), None),
+            *(Tightest(b.level, b.left, b.renews_at) for b in binding),
+            Tightest("credit", self.balance.available_nanos, None),
         ]
         return min(levels, key=lambda level: level.left_nanos)
 
@@ -88,8 +103,7 @@ class Credits:
     @property
     def net_nanos(self) -> int:
         """Return credit minus debt; what is reserved is still the customer's."""
-        balance = self.balance
-        return balance.available_nanos + balance.reserved_nanos - balance.credit_limit_nanos
+        return self.balance.credit_nanos - self.balance.owed_nanos
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,8 @@ async def hold_money(
 
     """
     request, model, bounds = draft.request, draft.model, draft.bounds
-    assert model.price is not None, "the catalogue hands out priced models only"
+    price = model.price_for(principal.org_id)
+    assert price is not None, "the catalogue hands out priced models only"
     assert bounds is not None, "a request that reads well has bounds"
     await books.hold(
         HoldRequest(
@@ -84,9 +85,11 @@ async def hold_money(
             principal.project_id,
             principal.key_id,
             model.name,
-            model.price.version_id,
-            bounds.ceiling(model.price),
+            price.version_id,
+            bounds.ceiling(price),
             defaults.most_call_s + HOLD_MARGIN_S,
+            amount_tokens=bounds.input_tokens + bounds.first_output_tokens,
+            is_free=price.is_free,
             idem_key=once.key if once else None,
             idem_body=once.body if once else None,
         )
@@ -94,15 +97,16 @@ async def hold_money(
     tranches = Tranches(
         books.writer,
         call.request_id,
-        model.price,
+        price,
         covered=bounds.first_output_tokens,
         most=bounds.output_tokens,
     )
     meter = Meter(
         call.request_id,
-        model.price,
+        price,
         prompt_tokens=count_prompt(request),
         most_input=bounds.input_tokens,
         most_output=bounds.output_tokens,
+        images=bounds.images,
     )
     return Sale(books, principal, meter, tranches)

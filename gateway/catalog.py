@@ -6,38 +6,48 @@ may take effect by its time alone. A reader keeps the snapshot it started with.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import LiteralString
 
 from psycopg_pool import AsyncConnectionPool
 
-from billing.pricing import Price
+from billing.pricing import Price, parse_tiers
 from billing.usage import BUCKETS, Usage
 from kernel.errors import ForbiddenError, NotFoundError
 
 _PRICE_COLUMNS = ", ".join(f"p.{bucket}_nanos" for bucket in BUCKETS)
-MODELS: LiteralString = f"""
+_COST_COLUMNS = ", ".join(f"k.{bucket}_nanos" for bucket in BUCKETS)
+MODELS: LiteralString = """
 select m.name, m.owned_by, extract(epoch from m.created_at)::bigint, m.context_tokens,
-  m.max_output_tokens, p.id, {_PRICE_COLUMNS}
-from gateway_publicmodel m left join lateral (
-  select * from billing_priceversion p
-  where p.model = m.name and p.org_id is null and p.effective_from <= now()
-  order by p.effective_from desc, p.id desc limit 1
-) p on true
-where m.active order by m.name
+  m.max_output_tokens
+from gateway_publicmodel m where m.active order by m.name
+"""
+PRICES: LiteralString = f"""
+select distinct on (p.model, p.org_id) p.model, p.org_id, p.id, p.tiers, {_PRICE_COLUMNS}
+from billing_priceversion p join gateway_publicmodel m on m.name = p.model and m.active
+where p.effective_from <= now()
+order by p.model, p.org_id, p.effective_from desc, p.id desc
 """  # noqa: S608 # column names of our own
-DEPLOYMENTS: LiteralString = """
+DEPLOYMENTS: LiteralString = f"""
 select m.name, p.id, p.name, p.kind, p.base_url, p.credential, p.connect_timeout_s,
-  p.read_timeout_s, p.total_timeout_s, d.upstream_model
+  p.read_timeout_s, p.total_timeout_s, d.upstream_model, c.*
 from gateway_deployment d join gateway_publicmodel m on m.id = d.public_model_id
 join gateway_provider p on p.id = d.provider_id
+left join lateral (
+  select k.id, {_COST_COLUMNS} from billing_providercost k
+  where k.provider = p.name and k.upstream_model = d.upstream_model and k.effective_from <= now()
+  order by k.effective_from desc, k.id desc limit 1
+) c on true
 where d.active and p.active and m.active order by m.name, d.priority, d.id
-"""
+"""  # noqa: S608 # column names of our own
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A provider that serves a model under its own name for it. ``credential`` is encrypted."""
+    """A provider that serves a model under its own name for it. ``credential`` is encrypted.
+
+    ``cost`` is what the provider charges, None where that is not on file.
+    """
 
     provider_id: int
     provider: str
@@ -48,11 +58,15 @@ class Deployment:
     read_timeout_s: int
     total_timeout_s: int
     upstream_model: str
+    cost: Price | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogModel:
-    """A public model. Until an operator gives it a price, it cannot be called."""
+    """A public model. Until an operator gives it a price, it cannot be called.
+
+    ``own_prices`` are organizations' own, by id; they go before the list price.
+    """
 
     name: str
     owned_by: str
@@ -61,14 +75,19 @@ class CatalogModel:
     max_output_tokens: int
     price: Price | None
     deployments: Sequence[Deployment]
+    own_prices: Mapping[int, Price] = field(default_factory=dict)
+
+    def price_for(self, org_id: int) -> Price | None:
+        """Return what an organization pays, None where the model has no price for it."""
+        return self.own_prices.get(org_id, self.price)
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
     models: Mapping[str, CatalogModel]
 
-    def model(self, name: str) -> CatalogModel:
-        """Return a model that can be called.
+    def model(self, name: str, org_id: int) -> CatalogModel:
+        """Return a model that an organization can call.
 
         Raises:
             NotFoundError: for a name that is not offered.
@@ -80,7 +99,7 @@ class Catalog:
             raise NotFoundError(
                 f"Model not found: {name[:200]}", code="model_not_found", param="model"
             )
-        if found.price is None:
+        if found.price_for(org_id) is None:
             raise ForbiddenError(
                 f"The model {name} has no price yet and cannot be called.",
                 code="model_not_allowed",
@@ -88,19 +107,30 @@ class Catalog:
             )
         return found
 
-    def offered(self) -> list[CatalogModel]:
-        """Return the models that can be called, by name."""
-        return [model for model in self.models.values() if model.price is not None]
+    def offered(self, org_id: int) -> list[CatalogModel]:
+        """Return the models that an organization can call, by name."""
+        return [m for m in self.models.values() if m.price_for(org_id) is not None]
 
 
 async def load_catalog(pool: AsyncConnectionPool) -> Catalog:
-    """Read the whole catalogue in two queries."""
+    """Read the whole catalogue in three queries."""
     async with pool.connection() as connection:
         models = await (await connection.execute(MODELS)).fetchall()
+        prices = await (await connection.execute(PRICES)).fetchall()
         deployments = await (await connection.execute(DEPLOYMENTS)).fetchall()
     by_model: defaultdict[str, list[Deployment]] = defaultdict(list)
     for name, *row in deployments:
-        by_model[name].append(Deployment(*row))
+        known, (cost_id, *nanos) = Deployment(*row[:9]), row[9:]
+        cost = None if cost_id is None else Price(cost_id, Usage(*nanos))
+        by_model[name].append(replace(known, cost=cost))
+    listed: dict[str, Price] = {}
+    own: defaultdict[str, dict[int, Price]] = defaultdict(dict)
+    for name, org_id, version_id, tiers, *nanos in prices:
+        price = Price(version_id, Usage(*nanos), parse_tiers(tiers))
+        if org_id is None:
+            listed[name] = price
+        else:
+            own[name][org_id] = price
     return Catalog(
         {
             row[0]: CatalogModel(
@@ -109,8 +139,9 @@ async def load_catalog(pool: AsyncConnectionPool) -> Catalog:
                 created=row[2],
                 context_tokens=row[3],
                 max_output_tokens=row[4],
-                price=None if row[5] is None else Price(row[5], Usage(*row[6:])),
+                price=listed.get(row[0]),
                 deployments=tuple(by_model[row[0]]),
+                own_prices=own[row[0]],
             )
             for row in models
         }

@@ -89,7 +89,7 @@ class ModelsConsumer(CompletionConsumer):
         )
         models = {
             model.name: model
-            for model in runtime.catalog.offered()
+            for model in runtime.catalog.offered(principal.org_id)
             if principal.may_call(model.name)
         }
         wanted = scope["url_route"]["kwargs"].get("model", "").rstrip("/")

@@ -46,7 +46,7 @@ class Draft:
 
     def _read(self, call: Call, principal: Principal, catalog: Catalog) -> None:
         envelope = call.dialect.read_body(call.body)
-        self._model = catalog.model(envelope.model)
+        self._model = catalog.model(envelope.model, principal.org_id)
         if not principal.may_call(envelope.model):
             raise ForbiddenError(
                 f"This key may not call the model {envelope.model}.", param="model"

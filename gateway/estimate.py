@@ -19,6 +19,7 @@ class Estimate:
     input_tokens: int
     output_tokens: int
     first_output_tokens: int
+    images: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -26,7 +27,11 @@ class Estimate:
 
     def ceiling(self, price: Price) -> Nanos:
         """Return the first hold: no usage within what it covers costs more."""
-        return price.ceiling(input_tokens=self.input_tokens, output_tokens=self.first_output_tokens)
+        return price.ceiling(
+            input_tokens=self.input_tokens,
+            output_tokens=self.first_output_tokens,
+            images=self.images,
+        )
 
 
 def estimate(request: ChatRequest, *, max_output_tokens: int) -> Estimate:
@@ -34,4 +39,5 @@ def estimate(request: ChatRequest, *, max_output_tokens: int) -> Estimate:
     output = (request.max_tokens or max_output_tokens) * request.n
     is_seen_growing = request.stream and request.n == 1
     first = min(output, TRANCHE_TOKENS) if is_seen_growing else output
-    return Estimate(prompt_upper_bound(request), output, first)
+    images = sum(len(message.media) for message in request.messages)
+    return Estimate(prompt_upper_bound(request), output, first, images)

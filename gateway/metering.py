@@ -4,7 +4,7 @@ The provider's own figures are taken at the end where they are believable; what 
 counted all along, so that a broken stream is charged for what its caller got and for nothing else.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from billing.holds import Act, Closing, Outcome
 from billing.pricing import Price
@@ -19,14 +19,19 @@ ABSURD = 4
 
 @dataclass(slots=True)
 class Meter:
-    """Counts one call. ``prompt_tokens`` is our own count, ``most_output`` the hold's bound."""
+    """Counts one call. ``prompt_tokens`` is our own count, ``most_output`` the hold's bound.
+
+    ``cost`` is what the provider charges, where that is on file; pictures are always our own count.
+    """
 
     request_id: str
     price: Price
     prompt_tokens: int
     most_input: int
     most_output: int
+    images: int = 0
     provider: str = ""
+    cost: Price | None = None
     output_tokens: int = 0
     reported: Usage | None = None
     started_at: float = field(default_factory=clock.monotonic)
@@ -72,9 +77,11 @@ class Meter:
     @property
     def usage(self) -> Usage:
         """The provider's figures, else our own count of what was relayed."""
-        if self.reported is not None:
-            return self.reported
-        return Usage(input=self.prompt_tokens, output=self.output_tokens, request=1)
+        if self.reported is None:
+            return Usage(
+                input=self.prompt_tokens, output=self.output_tokens, image=self.images, request=1
+            )
+        return replace(self.reported, image=self.images) if self.images else self.reported
 
     def closing(self, outcome: Outcome) -> Closing:
         """Return the settlement this call comes to now."""
@@ -90,6 +97,9 @@ class Meter:
             provider=self.provider,
             first_token_ms=None if first is None else _ms(first - self.started_at),
             duration_ms=_ms(clock.monotonic() - self.started_at),
+            counted_input=self.prompt_tokens,
+            counted_output=self.output_tokens,
+            upstream_nanos=None if self.cost is None else self.cost.charge(usage),
         )
 
 

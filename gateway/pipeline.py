@@ -51,6 +51,7 @@ async def serve_completion(call: Call, runtime: Runtime) -> None:
         sale = await hold_money(runtime.books, principal, draft, call, once, runtime.defaults)
         opened = await open_first_willing(model, request, runtime.providers)
         sale.meter.provider = opened.deployment.provider
+        sale.meter.cost = opened.deployment.cost
         answer = Answer(
             call.dialect.id_prefix + call.request_id[4:],
             request.model,

@@ -56,10 +56,7 @@ class Tranches:
             return
         self._asked = min(TRANCHE_TOKENS, self.most - self.covered)
         cost = -(-self._asked * self._price.highest_output // UNITS_PER_PRICE)
-        if cost == 0:
-            self.covered += self._asked
-            return
-        self._pending = self._writer.extend(Extension(self._request_id, cost))
+        self._pending = self._writer.extend(Extension(self._request_id, cost, self._asked))
 
     async def cover(self, used: int) -> bool:
         """Tell whether ``used`` tokens are held for, waiting for an answer that is on its way.

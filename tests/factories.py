@@ -7,7 +7,7 @@ from accounts.models import ApiKey, Organization, Project
 from billing.holds import HoldRequest
 from billing.models import BillingAccount, PriceVersion
 from billing.organizations import OrganizationSpec, create_organization
-from billing.prices import publish_price, text_price
+from billing.prices import as_price, publish_price, text_price
 from billing.pricing import Price
 from gateway.models import Provider
 from gateway.offers import create_model, create_provider
@@ -61,7 +61,7 @@ def make_price(
     version = publish_price(
         model, text_price(parse_usd(input_usd), parse_usd(output_usd)), actor=ACTOR
     )
-    return version, Price(version.pk, version.as_prices())
+    return version, as_price(version)
 
 
 def hold_request(

@@ -1,24 +1,31 @@
 """What it costs and who paid. Only billing imports these; the money tables are written by SQL."""
 
-from billing.models.budgets import Budget, BudgetWindow
+from billing.models.budgets import Budget, BudgetAlert, BudgetWindow
+from billing.models.grants import CreditGrant, GrantBurn
 from billing.models.invoices import Invoice, InvoiceLine, InvoiceSeries
 from billing.models.ledger import BillingAccount, LedgerAccount, LedgerEntry, LedgerTransaction
 from billing.models.metering import (
     Hold,
     IdempotentAnswer,
     JournalOwner,
+    NetUsage,
     Quarantine,
     UsageEvent,
     UsageId,
+    UsageReversal,
 )
-from billing.models.prices import PriceVersion
+from billing.models.outbox import OutboxEvent
+from billing.models.prices import PriceVersion, ProviderCost
 from billing.models.proofs import ProofRun
 from billing.models.rollups import UsageRollup
 
 __all__ = [
     "BillingAccount",
     "Budget",
+    "BudgetAlert",
     "BudgetWindow",
+    "CreditGrant",
+    "GrantBurn",
     "Hold",
     "IdempotentAnswer",
     "Invoice",
@@ -28,10 +35,14 @@ __all__ = [
     "LedgerAccount",
     "LedgerEntry",
     "LedgerTransaction",
+    "NetUsage",
+    "OutboxEvent",
     "PriceVersion",
     "ProofRun",
+    "ProviderCost",
     "Quarantine",
     "UsageEvent",
     "UsageId",
+    "UsageReversal",
     "UsageRollup",
 ]

@@ -9,11 +9,15 @@ from django.db import models
 from accounts.models import Organization
 from kernel import clock
 
+NO_HASH = bytes(32)
+
 
 class BillingAccount(models.Model):
     """A customer's running balances, all positive: the row that admission locks.
 
-    Headroom is ``deferred + credit limit - unbilled - receivable - held``.
+    What may be spent is what is free on the grants (``CreditGrant``), then on the credit line:
+    ``credit limit - unbilled - receivable - line held``. ``deferred`` and ``promotional`` are what
+    remains of paid and of given grants. ``ledger_head`` ends the chain of the ledger's hashes.
     """
 
     class Mode(models.TextChoices):
@@ -29,7 +33,12 @@ class BillingAccount(models.Model):
     deferred_nanos = models.BigIntegerField(default=0)
     unbilled_nanos = models.BigIntegerField(default=0)
     receivable_nanos = models.BigIntegerField(default=0)
+    promotional_nanos = models.BigIntegerField(default=0)
     held_nanos = models.BigIntegerField(default=0)
+    line_held_nanos = models.BigIntegerField(default=0)
+    low_balance_nanos = models.BigIntegerField(null=True, blank=True)
+    low_balance_noted = models.BooleanField(default=False)
+    ledger_head = models.BinaryField(max_length=32, default=NO_HASH)
 
     class Meta:
         constraints = [
@@ -37,6 +46,8 @@ class BillingAccount(models.Model):
                 condition=models.Q(
                     credit_limit_nanos__gte=0,
                     deferred_nanos__gte=0,
+                    promotional_nanos__gte=0,
+                    line_held_nanos__gte=0,
                     unbilled_nanos__gte=0,
                     held_nanos__gte=0,
                 ),
@@ -44,7 +55,7 @@ class BillingAccount(models.Model):
             ),
             models.CheckConstraint(
                 condition=~models.Q(mode="prepaid")
-                | models.Q(credit_limit_nanos=0, unbilled_nanos=0),
+                | models.Q(credit_limit_nanos=0, unbilled_nanos=0, line_held_nanos=0),
                 name="billing_account_prepaid_owes_nothing",
             ),
         ]
@@ -81,7 +92,10 @@ class LedgerAccount(models.Model):
 
 
 class LedgerTransaction(models.Model):
-    """A balanced set of entries, never changed. ``period`` is the first day of its UTC month."""
+    """A balanced set of entries, never changed. ``period`` is the first day of its UTC month.
+
+    ``hash`` covers everything it says and ``prev_hash``, its organization's transaction before it.
+    """
 
     org = models.ForeignKey(Organization, null=True, on_delete=models.PROTECT)
     kind = models.CharField(max_length=40)
@@ -92,6 +106,8 @@ class LedgerTransaction(models.Model):
     reverses = models.OneToOneField("self", null=True, on_delete=models.PROTECT)
     reason = models.CharField(max_length=400, blank=True)
     actor = models.CharField(max_length=200, blank=True)
+    prev_hash = models.BinaryField(max_length=32, default=NO_HASH)
+    hash = models.BinaryField(max_length=32, default=NO_HASH)
 
     class Meta:
         constraints = [

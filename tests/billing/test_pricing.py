@@ -89,8 +89,9 @@ def test_no_text_call_within_its_bounds_costs_more_than_its_ceiling(
     )
 
 
-def test_a_hold_holds_something_even_where_nothing_costs_anything() -> None:
-    assert Price(1, Usage()).ceiling(input_tokens=0, output_tokens=0) == 1
+def test_a_hold_holds_something_unless_the_model_is_free() -> None:
+    assert Price(1, Usage()).ceiling(input_tokens=9, output_tokens=9) == 0
+    assert Price(1, Usage(input=1)).ceiling(input_tokens=0, output_tokens=0) == 1
     assert Price(1, Usage(input=1)).ceiling(input_tokens=1, output_tokens=0) == 1
 
 

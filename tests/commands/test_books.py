@@ -88,7 +88,7 @@ def test_a_changed_entry_is_named_by_every_equation_it_breaks(manage: Manage) ->
         finding["number"]: finding["rows"] for finding in proof["equations"] if finding["rows"]
     }
     assert broken["I1"] == [[f"transaction {entry.txn_id}", "-1", "0"]]
-    assert broken.keys() == {"I1", "I2", "I13"}
+    assert broken.keys() == {"I1", "I2", "I13", "I25a"}
 
 
 def test_an_export_prints_a_control_total_that_is_the_files_and_the_ledgers(

@@ -100,7 +100,7 @@ BAD_OFFERS: list[tuple[tuple[str, ...], str]] = [
             *("model", "create", "m", "--provider", "mock", "--upstream-model", "m"),
             *("--price-input", "0", "--price-output", "0"),
         ),
-        "A price must be above zero in at least one bucket.",
+        "A price must be above zero in at least one bucket; say so if the model is free.",
     ),
     (
         ("model", "price", "gone", "--price-input", "1", "--price-output", "1"),

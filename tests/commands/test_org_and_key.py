@@ -120,7 +120,7 @@ def test_a_key_is_created_with_its_limits_and_budget_and_printed_once(
         "tpm": 5000,
         "rpd": 100,
         "concurrency": 4,
-        "budget_usd": "5.00",
+        "budget": "5.00 USD",
         "period": "month",
         "expires_at": str(key.expires_at),
     }

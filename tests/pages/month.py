@@ -42,10 +42,11 @@ def record_usage(key: ApiKey, model: str, at: datetime, nanos: int, chance: rand
     tokens_out = chance.randrange(4, 900)
     with connection.cursor() as cursor:
         cursor.execute(
-            "select txn_id from ledger_post_usage(%s, %s, %s, %s)",
-            [[key.org_id], [at], [nanos], [0]],
+            "select txn_id, hash from ledger_post_usage(%s::bigint[], %s::timestamptz[],"
+            " %s::bigint[], '{0}', '{0}')",
+            [[key.org_id], [at], [nanos]],
         )
-        (txn_id,) = cursor.fetchone()
+        txn_id, head = cursor.fetchone()
         cursor.execute(
             "insert into billing_usageevent (request_id, occurred_at, org_id, project_id, key_id,"
             " model, provider, price_version_id, input, output, evidence, outcome, list_nanos,"
@@ -60,8 +61,15 @@ def record_usage(key: ApiKey, model: str, at: datetime, nanos: int, chance: rand
         )
         cursor.execute("insert into billing_usageid values (%s, %s)", [request_id, at])
         cursor.execute(
-            "update billing_billingaccount set deferred_nanos = deferred_nanos - %s"
-            " where org_id = %s",
-            [nanos, key.org_id],
+            "update billing_billingaccount set deferred_nanos = deferred_nanos - %s,"
+            " ledger_head = %s where org_id = %s",
+            [nanos, head, key.org_id],
+        )
+        cursor.execute(
+            "with burned as (update billing_creditgrant set consumed_nanos = consumed_nanos + %s"
+            " where id = (select min(id) from billing_creditgrant where org_id = %s) returning id)"
+            " insert into billing_grantburn (grant_id, txn_id, request_id, amount_nanos)"
+            " select id, %s, %s, %s from burned",
+            [nanos, key.org_id, txn_id, request_id, nanos],
         )
     return request_id

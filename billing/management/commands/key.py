@@ -8,12 +8,12 @@ from accounts.access import operator_key, operator_org, operator_project
 from accounts.commands import ACTOR, VerbCommand
 from accounts.keys import ROTATION_OVERLAP, KeySpec, mint_key, revoke_key, rotate_key
 from accounts.models import ApiKey
-from billing.budgets import create_budget
+from billing.budgets import create_budget, render_limit
 from billing.models import Budget, PriceVersion
 from kernel import clock
 from kernel.cli import parse_count, parse_duration, print_row, print_rows
 from kernel.errors import BadRequestError
-from kernel.money import parse_usd, render_usd
+from kernel.money import parse_usd
 
 
 class Command(VerbCommand):
@@ -126,7 +126,7 @@ def _row(key: ApiKey) -> dict[str, Any]:
         "tpm": key.tpm,
         "rpd": key.rpd,
         "concurrency": key.concurrency,
-        "budget_usd": None if budget is None else render_usd(budget.limit_nanos, places=2),
+        "budget": None if budget is None else render_limit(budget),
         "period": None if budget is None else budget.period,
         "expires_at": key.expires_at,
     }

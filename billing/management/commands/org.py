@@ -46,10 +46,10 @@ class Command(VerbCommand):
 
     def do_credit(self, options: dict[str, Any]) -> None:
         org = operator_org(options["id"])
-        txn = add_credit(
+        grant = add_credit(
             org, parse_usd(options["amount"], minimum=0), reason=options["reason"], actor=ACTOR
         )
-        row = {**_row(org), "transaction": txn.pk}
+        row = {**_row(org), "transaction": grant.txn_id}
         print_row(row, as_json=options["json"])
 
     def do_list(self, options: dict[str, Any]) -> None:
@@ -66,7 +66,7 @@ def _row(org: Organization) -> dict[str, Any]:
         "mode": account.mode,
         "timezone": org.timezone,
         "status": org.status,
-        "credit_usd": render_usd(account.deferred_nanos),
+        "credit_usd": render_usd(account.deferred_nanos + account.promotional_nanos),
         "reserved_usd": render_usd(account.held_nanos),
         "unbilled_usd": render_usd(account.unbilled_nanos),
         "credit_limit_usd": render_usd(account.credit_limit_nanos),

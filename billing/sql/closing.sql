@@ -1,0 +1,190 @@
+-- Closing holds: what a call came to, in usage rows, ledger, grants and counters at once.
+
+-- Tokens of a usage as budgets count them: everything read and written, media by its own tokens.
+create or replace function usage_tokens(p_buckets jsonb) returns bigint language sql immutable as $$
+  select coalesce(sum(value::bigint), 0)::bigint from jsonb_each_text(p_buckets)
+  where key not in ('request', 'image')
+$$;
+
+-- p_close: [{r, act: settle|release|expire, buckets, charge, evidence, outcome, provider,
+-- first_token_ms, duration_ms, counted_input, counted_output, upstream}]; returns
+-- [[request id, state or "missing", charged nanos]].
+create or replace function close_holds(p_close jsonb, p_now timestamptz) returns jsonb
+language plpgsql as $$
+declare
+  v_out jsonb;
+  v_budgets bigint[];
+  v_starts timestamptz[];
+begin
+  with wanted as (
+    select * from jsonb_to_recordset(p_close) as t(
+      r text, act text, buckets jsonb, charge bigint, evidence text, outcome text, provider text,
+      first_token_ms int, duration_ms int, counted_input bigint, counted_output bigint,
+      upstream bigint)
+  ), closed as (
+    update billing_hold h set
+      state = case w.act when 'settle' then 'settled' when 'release' then 'released' else 'expired' end,
+      closed_at = p_now,
+      -- a call that came to nothing may be sent again under its key
+      idem_key = case w.act when 'settle' then h.idem_key end
+    from wanted w where h.request_id = w.r and h.state = 'held'
+    returning h.request_id, h.org_id, h.project_id, h.key_id, h.model, h.price_version_id, h.created_at,
+      -- one ledger transaction per organization and quarter of an hour of usage: months begin on a
+      -- quarter in every time zone, so that a transaction is never in two periods
+      date_bin('15 minutes', h.created_at, to_timestamp(0)) as quarter,
+      h.amount_nanos as held, h.amount_tokens as held_tokens, h.budget_ids, h.window_starts,
+      h.grant_ids, h.grant_nanos, w.*,
+      case w.act when 'settle' then least(w.charge, h.amount_nanos) else 0 end as charged,
+      case w.act when 'settle' then least(usage_tokens(w.buckets), h.amount_tokens) else 0 end
+        as tokens
+  ), reserved as (
+    -- the charge burns what the hold reserved, first to last
+    select c.request_id, c.org_id, c.quarter, t.grant_id, t.nanos,
+      least(t.nanos, greatest(0, c.charged - sum(t.nanos) over (
+        partition by c.request_id order by t.place) + t.nanos))::bigint as burned
+    from closed c
+    cross join lateral unnest(c.grant_ids, c.grant_nanos) with ordinality t(grant_id, nanos, place)
+  ), burned as (
+    select r.request_id, r.org_id, r.quarter, r.grant_id, g.kind, sum(r.burned)::bigint nanos
+    from reserved r join billing_creditgrant g on g.id = r.grant_id
+    where r.burned > 0 group by 1, 2, 3, 4, 5
+  ), split as (
+    select t.org_id, t.at, coalesce(p.deferred, 0) deferred, coalesce(p.promotional, 0) promotional,
+      t.total - coalesce(p.deferred, 0) - coalesce(p.promotional, 0) unbilled
+    from (
+      select org_id, quarter, max(created_at) at, sum(charged)::bigint total from closed
+      group by 1, 2
+    ) t left join (
+      select org_id, quarter, sum(nanos) filter (where kind = 'paid')::bigint deferred,
+        sum(nanos) filter (where kind = 'promotional')::bigint promotional
+      from burned group by 1, 2
+    ) p using (org_id, quarter)
+    where t.total > 0
+  ), posted as (
+    select p.*, date_bin('15 minutes', p.at, to_timestamp(0)) as quarter from (
+      select array_agg(org_id) orgs, array_agg(at) ats, array_agg(deferred) ds,
+        array_agg(promotional) ps, array_agg(unbilled) us from split
+    ) s, ledger_post_usage(s.orgs, s.ats, s.ds, s.ps, s.us) p where s.orgs is not null
+  ), usage_rows as (
+    insert into billing_usageevent (
+      request_id, occurred_at, org_id, project_id, key_id, model, provider, price_version_id,
+      input, cached_input, cache_write, output, reasoning, image, audio_input, audio_output,
+      embedding, request, evidence, outcome, list_nanos, amount_nanos, ledger_txn_id,
+      first_token_ms, duration_ms, counted_input, counted_output, upstream_nanos)
+    select c.request_id, c.created_at, c.org_id, c.project_id, c.key_id, c.model, c.provider,
+      c.price_version_id,
+      coalesce((c.buckets->>'input')::bigint, 0), coalesce((c.buckets->>'cached_input')::bigint, 0),
+      coalesce((c.buckets->>'cache_write')::bigint, 0), coalesce((c.buckets->>'output')::bigint, 0),
+      coalesce((c.buckets->>'reasoning')::bigint, 0), coalesce((c.buckets->>'image')::bigint, 0),
+      coalesce((c.buckets->>'audio_input')::bigint, 0),
+      coalesce((c.buckets->>'audio_output')::bigint, 0),
+      coalesce((c.buckets->>'embedding')::bigint, 0), coalesce((c.buckets->>'request')::bigint, 0),
+      c.evidence, c.outcome, c.charge, c.charged, p.txn_id, c.first_token_ms, c.duration_ms,
+      c.counted_input, c.counted_output, c.upstream
+    from closed c left join posted p on c.charged > 0 and p.org_id = c.org_id
+      and p.quarter = c.quarter
+    where c.act = 'settle' returning request_id, occurred_at
+  ), ids as (
+    insert into billing_usageid (request_id, occurred_at) select request_id, occurred_at from usage_rows
+  ), grants as (
+    update billing_creditgrant g set
+      consumed_nanos = g.consumed_nanos + q.burned, held_nanos = g.held_nanos - q.reserved
+    from (
+      select grant_id, sum(burned)::bigint burned, sum(nanos)::bigint reserved from reserved
+      group by 1
+    ) q where g.id = q.grant_id
+  ), burns as (
+    insert into billing_grantburn (grant_id, txn_id, request_id, amount_nanos)
+    select b.grant_id, p.txn_id, b.request_id, b.nanos
+    from burned b join posted p on p.org_id = b.org_id and p.quarter = b.quarter
+  ), windows as (
+    update billing_budgetwindow w set
+      settled_nanos = w.settled_nanos + q.charged, held_nanos = w.held_nanos - q.held,
+      settled_tokens = w.settled_tokens + q.tokens, held_tokens = w.held_tokens - q.held_tokens
+    from (
+      select b.budget, b.start, sum(c.charged)::bigint charged, sum(c.held)::bigint held,
+        sum(c.tokens)::bigint tokens, sum(c.held_tokens)::bigint held_tokens
+      from closed c cross join lateral unnest(c.budget_ids, c.window_starts) b(budget, start)
+      group by b.budget, b.start
+    ) q where w.budget_id = q.budget and w.window_start = q.start
+    returning w.budget_id, w.window_start
+  ), accounts as (
+    update billing_billingaccount a set
+      deferred_nanos = a.deferred_nanos - q.deferred,
+      promotional_nanos = a.promotional_nanos - q.promotional,
+      unbilled_nanos = a.unbilled_nanos + q.unbilled,
+      held_nanos = a.held_nanos - q.held,
+      line_held_nanos = a.line_held_nanos - q.line_held,
+      ledger_head = coalesce(q.head, a.ledger_head),
+      low_balance_noted = a.low_balance_noted or q.is_low
+    from (
+      select c.org_id, c.held, c.line_held, coalesce(s.deferred, 0) deferred,
+        coalesce(s.promotional, 0) promotional, coalesce(s.unbilled, 0) unbilled, h.head,
+        coalesce(b.deferred_nanos + b.promotional_nanos - s.deferred - s.promotional
+          < b.low_balance_nanos, false) is_low,
+        b.low_balance_noted was_noted
+      from (
+        select org_id, sum(held)::bigint held,
+          sum(held - (select coalesce(sum(n), 0) from unnest(grant_nanos) n))::bigint line_held
+        from closed group by 1
+      ) c
+      left join (
+        select org_id, sum(deferred)::bigint deferred, sum(promotional)::bigint promotional,
+          sum(unbilled)::bigint unbilled from split group by 1
+      ) s on s.org_id = c.org_id
+      left join (
+        select distinct on (org_id) org_id, hash head from posted order by org_id, txn_id desc
+      ) h on h.org_id = c.org_id
+      join billing_billingaccount b on b.org_id = c.org_id
+    ) q where a.org_id = q.org_id
+    returning a.org_id, q.is_low and not q.was_noted as is_news,
+      a.deferred_nanos + a.promotional_nanos as balance, a.low_balance_nanos
+  ), low_balances as (
+    insert into billing_outboxevent (org_id, kind, payload, created_at)
+    select org_id, 'balance.low', jsonb_build_object('balance_nanos', balance::text,
+      'threshold_nanos', low_balance_nanos::text), p_now
+    from accounts where is_news
+  )
+  select jsonb_agg(jsonb_build_array(w.r,
+      case when c.r is not null then
+        case c.act when 'settle' then 'settled' when 'release' then 'released' else 'expired' end
+      else coalesce('already ' || h.state, 'missing') end,
+      coalesce(c.charged, 0))),
+    (select array_agg(budget_id) from windows), (select array_agg(window_start) from windows)
+  into v_out, v_budgets, v_starts
+  from wanted w left join closed c on c.r = w.r left join billing_hold h on h.request_id = w.r;
+  if v_budgets is not null then perform note_budget_alerts(v_budgets, v_starts); end if;
+  return coalesce(v_out, '[]');
+end $$;
+
+-- Tell of thresholds that these windows' settled use has reached for the first time. A threshold is
+-- told once a window; raising a limit well above the use arms it again (billing/budgets.py).
+create or replace function note_budget_alerts(p_budgets bigint[], p_starts timestamptz[]) returns int
+language plpgsql as $$
+declare v_told int;
+begin
+  with reached as (
+    select b.org_id, w.budget_id, w.window_start, w.window_end, t.percent, u.used, u.limit_amount,
+      b.limit_tokens is not null as is_tokens
+    from unnest(p_budgets, p_starts) n(budget, start)
+    join billing_budgetwindow w on w.budget_id = n.budget and w.window_start = n.start
+    join billing_budget b on b.id = w.budget_id
+    cross join lateral (select
+      case when b.limit_tokens is null then w.settled_nanos else w.settled_tokens end as used,
+      coalesce(b.limit_tokens, b.limit_nanos) as limit_amount) u
+    cross join lateral unnest(b.alert_percents) t(percent)
+    where b.active and u.used > 0 and u.used::numeric * 100 >= u.limit_amount::numeric * t.percent
+  ), told as (
+    insert into billing_budgetalert (budget_id, window_start, percent, told_at)
+    select budget_id, window_start, percent, clock_timestamp() from reached
+    on conflict do nothing returning budget_id, window_start, percent
+  )
+  insert into billing_outboxevent (org_id, kind, payload, created_at)
+  select r.org_id, 'budget.threshold_reached', jsonb_build_object('budget', r.budget_id,
+    'percent', r.percent, 'unit', case when r.is_tokens then 'tokens' else 'nanos' end,
+    'used', r.used::text, 'limit', r.limit_amount::text, 'window_start', r.window_start,
+    'window_end', r.window_end), clock_timestamp()
+  from told t join reached r using (budget_id, window_start, percent);
+  get diagnostics v_told = row_count;
+  return v_told;
+end $$;

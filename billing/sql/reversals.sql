@@ -1,0 +1,78 @@
+-- Reversals: an interrupted call's charge taken back, exactly as it was made.
+
+-- Reverse the charge of a call that the platform broke off, because p_by runs it anew. Does nothing for
+-- a call that ended otherwise, was reversed before, or whose share on account is on an invoice
+-- already. The caller holds the account's lock.
+create or replace function reverse_usage(p_request text, p_by text, p_now timestamptz) returns boolean
+language plpgsql as $$
+declare
+  u billing_usageevent;
+  v_paid bigint;
+  v_promotional bigint;
+  v_line bigint;
+  v_txn bigint;
+begin
+  select e.* into u from billing_usageid i join billing_usageevent e
+    on e.request_id = i.request_id and e.occurred_at = i.occurred_at
+  where i.request_id = p_request and e.outcome in ('interrupted', 'truncated');
+  if not found or exists (select 1 from billing_usagereversal where request_id = p_request) then
+    return false;
+  end if;
+  select coalesce(sum(b.amount_nanos) filter (where g.kind = 'paid'), 0),
+    coalesce(sum(b.amount_nanos) filter (where g.kind = 'promotional'), 0)
+  into v_paid, v_promotional
+  from billing_grantburn b join billing_creditgrant g on g.id = b.grant_id
+  where b.request_id = p_request;
+  v_line := u.amount_nanos - v_paid - v_promotional;
+  if v_line > (select unbilled_nanos from billing_billingaccount where org_id = u.org_id) then
+    return false;
+  end if;
+
+  if u.amount_nanos > 0 then
+    v_txn := ledger_post(u.org_id, 'reversal', 'reversal:' || p_request, p_now, (
+      select jsonb_agg(jsonb_build_array(a.id, s.nanos)) from (values
+        (u.org_id, 'deferred_revenue', -v_paid), (u.org_id, 'promotional_credit', -v_promotional),
+        (u.org_id, 'unbilled_receivable', -v_line), (null, 'usage_revenue', u.amount_nanos)
+      ) s(org, code, nanos) join billing_ledgeraccount a
+        on a.org_id is not distinct from s.org and a.code = s.code and a.currency = 'USD'),
+      'answer interrupted, run again as ' || p_by, 'system');
+    update billing_billingaccount set deferred_nanos = deferred_nanos + v_paid,
+      promotional_nanos = promotional_nanos + v_promotional, unbilled_nanos = unbilled_nanos - v_line
+    where org_id = u.org_id;
+    update billing_creditgrant g set consumed_nanos = g.consumed_nanos - q.nanos from (
+      select grant_id, sum(amount_nanos)::bigint nanos from billing_grantburn
+      where request_id = p_request group by 1) q where g.id = q.grant_id;
+    insert into billing_grantburn (grant_id, txn_id, request_id, amount_nanos)
+    select grant_id, v_txn, request_id, -sum(amount_nanos) from billing_grantburn
+    where request_id = p_request group by grant_id, request_id;
+  end if;
+  update billing_budgetwindow w set settled_nanos = w.settled_nanos - u.amount_nanos,
+    settled_tokens = w.settled_tokens - least(h.amount_tokens, u.input + u.cached_input
+      + u.cache_write + u.output + u.reasoning + u.audio_input + u.audio_output + u.embedding)
+  from billing_hold h cross join lateral unnest(h.budget_ids, h.window_starts) t(budget, start)
+  where h.request_id = p_request and w.budget_id = t.budget and w.window_start = t.start;
+  insert into billing_usagereversal (request_id, by_request_id, reversed_at, org_id, project_id, key_id,
+    model, provider, price_version_id, input, cached_input, cache_write, output, reasoning, image,
+    audio_input, audio_output, embedding, request, amount_nanos, ledger_txn_id)
+  values (p_request, p_by, p_now, u.org_id, u.project_id, u.key_id, u.model, u.provider,
+    u.price_version_id, u.input, u.cached_input, u.cache_write, u.output, u.reasoning, u.image,
+    u.audio_input, u.audio_output, u.embedding, u.request, u.amount_nanos, v_txn);
+  insert into billing_usagetail
+  select org_id, date_trunc('hour', p_now, 'UTC'), project_id, key_id, model, -1, -input,
+    -cached_input, -cache_write, -output, -reasoning, -image, -audio_input, -audio_output, -embedding,
+    -request, -amount_nanos, 0, 0, 0, 0
+  from billing_usagereversal where request_id = p_request;
+  return true;
+end $$;
+
+-- Usage net of reversals, each at its own moment: what invoices bill and exports list.
+create or replace view billing_usagenet as
+  select request_id, occurred_at, org_id, project_id, key_id, model, provider, price_version_id, 1 as calls,
+    input, cached_input, cache_write, output, reasoning, image, audio_input, audio_output, embedding,
+    request, evidence, outcome, amount_nanos, ledger_txn_id, first_token_ms, duration_ms
+  from billing_usageevent
+  union all
+  select request_id, reversed_at, org_id, project_id, key_id, model, provider, price_version_id, -1, -input,
+    -cached_input, -cache_write, -output, -reasoning, -image, -audio_input, -audio_output, -embedding,
+    -request, 'counted', 'reversed', -amount_nanos, ledger_txn_id, null, null
+  from billing_usagereversal;
