@@ -5,10 +5,24 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Principal:
-    """A key's identity and limits. ``allowed_models`` of ``None`` means every model.
+class RateLimits:
+    """The rate limits of one level, per minute, per day and at once; ``None`` is no limit."""
 
-    Limits are per minute or day; ``None`` means the platform's default (``concurrency``: no limit).
+    rpm: int | None = None
+    rpd: int | None = None
+    tpm: int | None = None
+    concurrency: int | None = None
+
+
+NO_LIMITS = RateLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A key's identity, and the limits of its key, project and organization.
+
+    ``allowed_models`` of ``None`` means every model. Where the key itself has no limit a minute,
+    the platform's default takes its place.
     """
 
     key_id: int
@@ -19,12 +33,11 @@ class Principal:
     org_active: bool
     project_id: int
     allowed_models: frozenset[str] | None
-    rpm: int | None
-    rpd: int | None
-    tpm: int | None
-    concurrency: int | None
     expires_at: datetime | None
     revoked: bool
+    key_limits: RateLimits
+    project_limits: RateLimits
+    org_limits: RateLimits
 
     def may_call(self, model: str) -> bool:
         return self.allowed_models is None or model in self.allowed_models

@@ -7,9 +7,9 @@ from billing.holds import HoldRequest
 from gateway.books import Books
 from gateway.call import Call
 from gateway.draft import Draft
-from gateway.estimate import Estimate
 from gateway.idempotency import Once
-from gateway.limits import Check, Defaults, RateLimiter, Slots, checks_for, slots_for
+from gateway.levels import Ask, Defaults, Wanted, ask_for
+from gateway.limits import RateLimiter
 from gateway.metering import Meter
 from gateway.sale import Sale
 from gateway.tokenizer import count_prompt
@@ -22,42 +22,33 @@ HOLD_MARGIN_S = 60
 class Allowance:
     """Rate limits a call was let through under, and what to give back of them at its end."""
 
-    slots: Slots | None
-    reserved: Check | None
+    ask: Ask
 
     def give_back(self, limiter: RateLimiter, used_tokens: int) -> None:
-        """Free the slot and the tokens that were reserved and not used."""
-        refunds = []
-        if self.reserved is not None and self.reserved.cost > used_tokens:
-            check = self.reserved
-            spare = check.cost - used_tokens
-            refunds = [Check(check.name, check.key, check.limit, spare, check.period_ms)]
-        limiter.give(refunds, self.slots)
+        """Free the slots and the tokens that were reserved and not used, on every level."""
+        limiter.give(self.ask, used_tokens)
 
 
 async def ask_limits(
-    limiter: RateLimiter,
-    principal: Principal,
-    bounds: Estimate | None,
-    *,
-    call: Call,
-    defaults: Defaults,
+    limiter: RateLimiter, principal: Principal, draft: Draft, *, call: Call, defaults: Defaults
 ) -> Allowance:
-    """Charge the key's rate limits in one round trip; a faulty request (no bounds) costs no tokens.
+    """Charge the limits of every level in one round trip; a faulty request costs no tokens.
 
-    Sets the call's ``x-ratelimit-*`` headers, also of a refused one.
+    Sets the call's rate limit headers, also of a refused one.
 
     Raises:
-        RateLimitError: which limit, and when to come back.
+        RateLimitError: which limit of which level, and when to come back.
 
     """
-    tokens = 0 if bounds is None else bounds.total_tokens
-    checks = checks_for(principal, tokens, defaults)
-    slots = None if bounds is None else slots_for(principal, call.request_id, defaults.most_call_s)
-    verdict = await limiter.take(checks, slots)
-    call.limit_headers = verdict.headers()
+    wanted = None
+    if draft.bounds is not None:
+        model = draft.model
+        wanted = Wanted(model.name, model.limits, draft.bounds.total_tokens)
+    ask = ask_for(call.request_id, principal, wanted, defaults)
+    verdict = await limiter.take(ask)
+    call.limit_headers = call.dialect.rate_headers(verdict.standings())
     verdict.raise_if_refused()
-    return Allowance(slots, checks[-1] if tokens else None)
+    return Allowance(ask)
 
 
 async def hold_money(

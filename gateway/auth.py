@@ -18,7 +18,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from accounts.credentials import bad_key, check_standing, presented_key
 from accounts.key_format import PresentedKey, is_secret, parse_key
-from accounts.principal import Principal
+from accounts.principal import Principal, RateLimits
 from kernel import clock
 from kernel.errors import ForbiddenError, UnavailableError
 
@@ -26,9 +26,12 @@ REMEMBER_S = 10.0
 REMEMBER_KEYS = 50_000
 FIND_KEY: LiteralString = """
 select k.id, k.public_id, k.kind, k.org_id, o.public_id, o.status = 'active', k.project_id,
-  k.allowed_models, k.rpm, k.rpd, k.tpm, k.concurrency, k.expires_at, k.revoked_at is not null,
+  k.allowed_models, k.expires_at, k.revoked_at is not null,
+  k.rpm, k.rpd, k.tpm, k.concurrency, p.rpm, p.rpd, p.tpm, p.concurrency,
+  o.rpm, o.rpd, o.tpm, o.concurrency,
   k.secret_hmac, k.pepper_version, k.previous_hmac, k.previous_pepper_version, k.previous_until
 from accounts_apikey k join accounts_organization o on o.id = k.org_id
+join accounts_project p on p.id = k.project_id
 where k.public_id = %s
 """
 
@@ -94,11 +97,13 @@ def _parse_row(row: TupleRow | None, forget_at: float) -> _KnownKey:
     if row is None:
         return _KnownKey(None, (), forget_at)
     allowed = None if row[7] is None else frozenset(row[7])
-    fields: tuple[Any, ...] = (*row[:7], allowed, *row[8:14])
-    principal = Principal(*fields)
-    secrets: list[tuple[bytes, int, float | None]] = [(bytes(row[14]), row[15], None)]
-    if row[16] is not None and row[18] is not None:
-        secrets.append((bytes(row[16]), row[17], row[18].timestamp()))
+    fields: tuple[Any, ...] = (*row[:7], allowed, *row[8:10])
+    levels = (RateLimits(*row[start : start + 4]) for start in (10, 14, 18))
+    principal = Principal(*fields, *levels)
+    hmac, version, old_hmac, old_version, old_until = row[22:]
+    secrets: list[tuple[bytes, int, float | None]] = [(bytes(hmac), version, None)]
+    if old_hmac is not None and old_until is not None:
+        secrets.append((bytes(old_hmac), old_version, old_until.timestamp()))
     return _KnownKey(principal, tuple(secrets), forget_at)
 
 

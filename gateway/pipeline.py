@@ -40,7 +40,7 @@ async def serve_completion(call: Call, runtime: Runtime) -> None:
         )
         draft = Draft(call, principal, runtime.catalog)
         allowance = await ask_limits(
-            runtime.limiter, principal, draft.bounds, call=call, defaults=runtime.defaults
+            runtime.limiter, principal, draft, call=call, defaults=runtime.defaults
         )
         request, model = draft.request, draft.model
         once = read_once(call.headers, call.body, principal, call.dialect.endpoint)

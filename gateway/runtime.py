@@ -32,7 +32,8 @@ from gateway.books import Books
 from gateway.call import Registry
 from gateway.catalog import Catalog, load_catalog
 from gateway.idempotency import AnswerStore
-from gateway.limits import Defaults, RateLimiter
+from gateway.levels import Defaults
+from gateway.limits import RateLimiter
 from gateway.metrics import Metrics
 from gateway.news import CATALOG_CHANNEL
 from gateway.providers.base import Provider

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from billing.usage import Usage
 from gateway.chat import Answer, ChatRequest, StreamEvent
+from gateway.dialects.rate_headers import Headers, RateStandings
 from kernel.errors import TollgateError
 
 
@@ -182,6 +183,10 @@ class Dialect(Protocol):
 
     def render_error(self, error: TollgateError, request_id: str) -> bytes:
         """Return the body of an error."""
+        ...
+
+    def rate_headers(self, standings: RateStandings) -> Headers:
+        """Return the headers that say how the binding rate limits stand."""
         ...
 
     def render_models(self, models: Sequence[ListedModel], query: bytes) -> bytes:

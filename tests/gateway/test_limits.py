@@ -7,15 +7,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from gateway.limits import (
-    FAILURES_TO_OPEN,
-    MINUTE_MS,
-    Check,
-    RateLimiter,
-    Slots,
-    Verdict,
-)
+from gateway.levels import MINUTE_MS, Ask, Check, Slots, Verdict
+from gateway.limits import FAILURES_TO_OPEN, RateLimiter
 from kernel.errors import RateLimitError
+from kernel.ids import new_request_id
 from tests.conftest import empty_redis
 
 
@@ -49,18 +44,24 @@ async def limiter(
 
 
 def per_minute(limit: int, cost: int = 1, key: str = "rl:a:rpm") -> Check:
-    return Check("requests per minute", key, limit, cost, MINUTE_MS)
+    return Check("requests per minute", "this key", key, limit, cost, MINUTE_MS)
 
 
-async def take_each(
-    limiter: RateLimiter, checks: Sequence[Check], slots: Sequence[Slots | None] = ()
-) -> list[Verdict]:
-    wanted = slots or [None] * len(checks)
-    return list(
-        await asyncio.gather(
-            *(limiter.take([check], slot) for check, slot in zip(checks, wanted, strict=True))
-        )
-    )
+def tokens(limit: int, cost: int, key: str = "rl:t") -> Check:
+    """An hour's period: nothing refills while a test runs."""
+    return Check("tokens per minute", "this key", key, limit, cost, 3_600_000)
+
+
+def ask(*checks: Check, slots: Sequence[Slots] = (), request_id: str | None = None) -> Ask:
+    return Ask(request_id or new_request_id(), checks, slots)
+
+
+async def take_each(limiter: RateLimiter, asks: Sequence[Ask]) -> list[Verdict]:
+    return list(await asyncio.gather(*(limiter.take(each) for each in asks)))
+
+
+def slots(limit: int) -> Slots:
+    return Slots("this key", "rl:s", limit)
 
 
 @pytest.mark.parametrize("limit", [1, 7, 60, 1000])
@@ -68,9 +69,9 @@ async def test_a_limit_of_n_lets_exactly_n_through_at_once(
     limiter: RateLimiter, limit: int
 ) -> None:
     # an hour's period: nothing refills while the test runs
-    check = Check("requests per minute", "rl:n", limit, 1, 3_600_000)
+    check = Check("requests per minute", "this key", "rl:n", limit, 1, 3_600_000)
 
-    verdicts = await take_each(limiter, [check] * (limit + 5))
+    verdicts = await take_each(limiter, [ask(check) for _ in range(limit + 5)])
 
     assert [verdict.refused is None for verdict in verdicts] == [True] * limit + [False] * 5
     assert [states[0] for (states,) in (v.states for v in verdicts[:limit])] == list(
@@ -79,112 +80,248 @@ async def test_a_limit_of_n_lets_exactly_n_through_at_once(
 
 
 async def test_a_refusal_says_which_limit_and_when_to_come_back(limiter: RateLimiter) -> None:
-    await limiter.take([per_minute(4, cost=4)], None)
+    await limiter.take(ask(per_minute(4, cost=4)))
 
-    verdict = await limiter.take([per_minute(4)], None)
+    verdict = await limiter.take(ask(per_minute(4)))
 
-    assert verdict.refused == "requests per minute: limit 4, requested 1"
+    assert str(verdict.refused) == "requests per minute of this key: 4"
     assert 14_000 < verdict.retry_ms <= 15_000
     with pytest.raises(RateLimitError) as refused:
         verdict.raise_if_refused()
     assert refused.value.headers == {"retry-after": "15", "retry-after-ms": "15000"}
-    assert "budget" not in refused.value.message
+    assert refused.value.message == (
+        "Rate limit reached for requests per minute of this key: 4. Please try again in 15s."
+    )
 
 
 async def test_what_was_refused_gets_through_after_the_time_it_was_told(
     limiter: RateLimiter,
 ) -> None:
-    quick = Check("requests per minute", "rl:q", 10, 1, 500)
-    await limiter.take([Check("requests per minute", "rl:q", 10, 10, 500)], None)
-    refused = await limiter.take([quick], None)
+    def quick(cost: int) -> Ask:
+        return ask(Check("requests per minute", "this key", "rl:q", 10, cost, 500))
+
+    await limiter.take(quick(10))
+    refused = await limiter.take(quick(1))
     assert refused.refused is not None
 
     await asyncio.sleep((refused.retry_ms + 2) / 1000)
 
-    assert (await limiter.take([quick], None)).refused is None
+    assert (await limiter.take(quick(1))).refused is None
 
 
 async def test_of_several_limits_one_that_refuses_leaves_all_as_they_were(
     limiter: RateLimiter,
 ) -> None:
     wide, narrow = per_minute(100, key="rl:wide"), per_minute(1, key="rl:narrow")
-    await limiter.take([wide, narrow], None)
+    await limiter.take(ask(wide, narrow))
 
-    refused = [await limiter.take([wide, narrow], None) for _ in range(10)]
+    refused = [await limiter.take(ask(wide, narrow)) for _ in range(10)]
 
-    assert {verdict.refused for verdict in refused} == {"requests per minute: limit 1, requested 1"}
-    assert (await limiter.take([wide], None)).states[0][0] == 98
-
-
-async def test_a_refused_slot_consumes_no_limit(limiter: RateLimiter) -> None:
-    one = [Slots("rl:s", 1, name, 60_000) for name in ("first", "second")]
-    await limiter.take([per_minute(100)], one[0])
-
-    verdict = await limiter.take([per_minute(100)], one[1])
-
-    assert verdict.refused == "concurrent requests: limit 1"
-    assert (await limiter.take([per_minute(100)], None)).states[0][0] == 98
+    assert {verdict.refused for verdict in refused} == {narrow}
+    assert (await limiter.take(ask(wide))).states[0][0] == 98
 
 
-async def test_tokens_given_back_can_be_taken_again(limiter: RateLimiter) -> None:
-    all_of_it = Check("tokens per minute", "rl:t", 1000, 1000, 3_600_000)
-    await limiter.take([all_of_it], None)
-    limiter.give([Check("tokens per minute", "rl:t", 1000, 400, 3_600_000)], None)
+async def test_a_refused_slot_consumes_no_limit_and_no_other_slot(limiter: RateLimiter) -> None:
+    wide, narrow = Slots("this project", "rl:wide", 2), Slots("this key", "rl:narrow", 1)
+    await limiter.take(ask(per_minute(100), slots=[wide, narrow]))
 
-    fits = await limiter.take([Check("tokens per minute", "rl:t", 1000, 400, 3_600_000)], None)
-    one_more = await limiter.take([Check("tokens per minute", "rl:t", 1000, 1, 3_600_000)], None)
+    verdicts = [await limiter.take(ask(per_minute(100), slots=[wide, narrow])) for _ in range(3)]
 
-    assert (fits.refused, fits.states[0][0]) == (None, 0)
-    assert one_more.refused == "tokens per minute: limit 1000, requested 1"
+    assert {str(v.refused) for v in verdicts} == {"concurrent requests of this key: 1"}
+    after = await limiter.take(ask(per_minute(100), slots=[wide]))
+    assert (after.refused, after.states[0][0]) == (None, 98)
 
 
-async def test_giving_back_more_than_was_taken_makes_no_credit(limiter: RateLimiter) -> None:
-    limiter.give([per_minute(3, cost=50)], None)
+async def test_a_full_slot_of_the_second_level_is_the_one_that_is_named(
+    limiter: RateLimiter,
+) -> None:
+    wide, narrow = Slots("this key", "rl:wide", 9), Slots("this project", "rl:narrow", 1)
+    await limiter.take(ask(per_minute(100), slots=[wide, narrow]))
 
-    verdicts = await take_each(limiter, [per_minute(3)] * 4)
+    verdict = await limiter.take(ask(per_minute(100), slots=[wide, narrow]))
 
-    assert [verdict.refused is None for verdict in verdicts] == [True, True, True, False]
+    assert (verdict.refused, verdict.retry_ms) == (narrow, 1000)
+
+
+async def test_tokens_not_used_can_be_taken_again_on_every_level(limiter: RateLimiter) -> None:
+    reserved = ask(tokens(1000, 1000, "rl:t1"), tokens(1000, 1000, "rl:t2"))
+    await limiter.take(reserved)
+    limiter.give(reserved, used_tokens=600)
+
+    fits = await limiter.take(ask(tokens(1000, 400, "rl:t1"), tokens(1000, 400, "rl:t2")))
+    one_more = [await limiter.take(ask(tokens(1000, 1, key))) for key in ("rl:t1", "rl:t2")]
+
+    assert (fits.refused, [state[0] for state in fits.states]) == (None, [0, 0])
+    assert [str(v.refused) for v in one_more] == ["tokens per minute of this key: 1000"] * 2
+
+
+async def test_tokens_used_beyond_what_was_reserved_count_too(limiter: RateLimiter) -> None:
+    reserved = ask(tokens(1000, 100))
+    await limiter.take(reserved)
+
+    limiter.give(reserved, used_tokens=300)
+
+    assert (await limiter.take(ask(tokens(1000, 0)))).states[0][0] == 700
+
+
+async def test_a_call_that_costs_no_tokens_is_not_refused_for_tokens(limiter: RateLimiter) -> None:
+    reserved = ask(tokens(1000, 1000))
+    await limiter.take(reserved)
+    limiter.give(reserved, used_tokens=5000)
+
+    assert (await limiter.take(ask(tokens(1000, 0)))).refused is None
+
+
+async def test_what_was_never_taken_makes_no_credit(limiter: RateLimiter) -> None:
+    await limiter.take(ask(tokens(1000, 500)))
+
+    limiter.give(ask(tokens(1000, 400)), used_tokens=0)
+
+    assert (await limiter.take(ask(tokens(1000, 0)))).states[0][0] == 500
+
+
+async def test_giving_back_twice_is_giving_back_once(limiter: RateLimiter) -> None:
+    await limiter.take(ask(tokens(1000, 500)))
+    reserved = ask(tokens(1000, 200))
+    await limiter.take(reserved)
+
+    limiter.give(reserved, used_tokens=100)
+    limiter.give(reserved, used_tokens=100)
+
+    assert (await limiter.take(ask(tokens(1000, 0)))).states[0][0] == 400
+
+
+async def test_a_script_that_ran_unheard_charges_once_when_it_is_sent_again(
+    limiter: RateLimiter,
+) -> None:
+    charged = ask(tokens(1000, 300), slots=[slots(1)])
+    await limiter.take(charged)
+
+    again = await limiter.take(charged)
+
+    assert (again.refused, again.states[0][0]) == (None, 700)
+    limiter.give(charged, used_tokens=300)
+    assert (await limiter.take(ask(tokens(1000, 0), slots=[slots(1)]))).refused is None
+
+
+async def test_what_is_refused_here_after_a_script_that_ran_unheard_is_handed_back(
+    limiter: RateLimiter, server: CountedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evalsha = server.evalsha
+
+    async def unheard(*arguments: Any) -> Any:
+        await evalsha(*arguments)
+        raise TimeoutError
+
+    big, other = ask(tokens(1000, 600), slots=[slots(4)]), ask(tokens(1000, 0), slots=[slots(4)])
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "evalsha", unheard)
+        first = await limiter.take(big)
+        refused = await limiter.take(ask(tokens(1000, 300), slots=[slots(4)]))
+
+    limiter.give(big, used_tokens=100)
+    verdict = await limiter.take(other)
+
+    assert (first.refused, str(refused.refused)) == (None, "tokens per minute of this key: 1000")
+    assert verdict.states[0][0] == 900
+    assert await server.zrange("rl:s", 0, -1) == [other.request_id.encode()]
+
+
+async def test_a_caller_who_leaves_while_limits_are_asked_holds_nothing(
+    limiter: RateLimiter, server: CountedRedis
+) -> None:
+    asking = asyncio.create_task(limiter.take(ask(tokens(1000, 600), slots=[slots(1)])))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait([asking])
+
+    verdict = await limiter.take(ask(tokens(1000, 0), slots=[slots(1)]))
+
+    assert (verdict.refused, verdict.states[0][0]) == (None, 1000)
 
 
 async def test_slots_bound_calls_at_once_and_are_free_again_when_given_back(
     limiter: RateLimiter,
 ) -> None:
-    slots = [Slots("rl:s", 2, f"req_{number}", 60_000) for number in range(3)]
+    asks = [ask(per_minute(100), slots=[slots(2)]) for _ in range(3)]
 
-    first = await take_each(limiter, [per_minute(100)] * 3, slots)
-    limiter.give([], slots[0])
-    again = await limiter.take([per_minute(100)], slots[2])
+    first = await take_each(limiter, asks)
+    limiter.give(asks[0], used_tokens=0)
+    again = await limiter.take(asks[2])
 
-    assert [verdict.refused for verdict in first] == [None, None, "concurrent requests: limit 2"]
+    assert [v.refused for v in first] == [None, None, slots(2)]
     assert again.refused is None
 
 
-async def test_a_slot_whose_owner_died_ends_by_itself(limiter: RateLimiter) -> None:
-    await limiter.take([], Slots("rl:s", 1, "dead", 80))
-    assert (await limiter.take([], Slots("rl:s", 1, "next", 80))).refused is not None
+async def test_a_slot_whose_owner_died_ends_by_itself(
+    limiter: RateLimiter, server: CountedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.limits.LEASE_MS", 80)
+    dead = RateLimiter(server, processes=2)
+    await dead.take(ask(per_minute(100), slots=[slots(1)]))
+    await dead.stop()  # nobody renews
+    assert (await limiter.take(ask(per_minute(100), slots=[slots(1)]))).refused == slots(1)
 
     await asyncio.sleep(0.1)
 
-    assert (await limiter.take([], Slots("rl:s", 1, "next", 80))).refused is None
+    assert (await limiter.take(ask(per_minute(100), slots=[slots(1)]))).refused is None
+
+
+async def test_a_slot_is_renewed_while_its_call_runs_and_is_there_again_after_a_flush(
+    limiter: RateLimiter, server: CountedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.limits.RENEW_S", 0.05)
+    running = ask(per_minute(100), slots=[slots(1)])
+    await limiter.take(running)
+    await server.flushdb()
+
+    deadline = asyncio.get_running_loop().time() + 20
+    while not await server.exists("rl:s"):
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.02)
+
+    assert (await limiter.take(ask(per_minute(100), slots=[slots(1)]))).refused == slots(1)
+    assert 0 < await server.pttl("rl:s") <= 15_000
+
+
+async def test_two_processes_together_let_exactly_the_limit_through(
+    limiter: RateLimiter, server: CountedRedis
+) -> None:
+    other = RateLimiter(server, processes=2)
+    asks = [ask(tokens(1000, 30), tokens(500, 30, "rl:t2"), slots=[slots(14)]) for _ in range(40)]
+
+    verdicts = await asyncio.gather(
+        take_each(limiter, asks[:20]), take_each(other, asks[20:]), return_exceptions=False
+    )
+    passed = [v for half in verdicts for v in half if v.refused is None]
+
+    await other.stop()
+    assert len(passed) == 14
+    # 14 × 30 tokens of either level, and not a token of a refused call
+    left = await limiter.take(ask(tokens(1000, 0), tokens(500, 0, "rl:t2")))
+    assert [state[0] for state in left.states] == [580, 80]
 
 
 async def test_what_limits_leave_in_redis_ends_by_itself(
     limiter: RateLimiter, server: CountedRedis
 ) -> None:
-    await limiter.take([per_minute(60)], Slots("rl:s", 1, "x", 60_000))
+    asked = ask(per_minute(60), slots=[slots(1)])
+    await limiter.take(asked)
 
     left = {key: await server.pttl(key) for key in await server.keys("*")}
 
-    assert left.keys() == {b"rl:a:rpm", b"rl:s"}
+    mark = f"rl:c:{asked.request_id}".encode()
+    assert left.keys() == {b"rl:a:rpm", b"rl:s", mark}
     assert 0 < left[b"rl:a:rpm"] <= 1_001
-    assert 0 < left[b"rl:s"] <= 60_000
+    assert 0 < left[b"rl:s"] <= 15_000
+    assert 0 < left[mark] <= 60_000
 
 
 async def test_two_hundred_calls_at_once_are_one_round_trip(
     limiter: RateLimiter, server: CountedRedis
 ) -> None:
     verdicts = await take_each(
-        limiter, [per_minute(1000, key=f"rl:{number}") for number in range(200)]
+        limiter, [ask(per_minute(1000, key=f"rl:{number}")) for number in range(200)]
     )
 
     assert [verdict.refused for verdict in verdicts] == [None] * 200
@@ -192,7 +329,7 @@ async def test_two_hundred_calls_at_once_are_one_round_trip(
 
 
 async def test_calls_of_one_batch_see_each_other(limiter: RateLimiter) -> None:
-    verdicts = await take_each(limiter, [per_minute(3)] * 5)
+    verdicts = await take_each(limiter, [ask(per_minute(3)) for _ in range(5)])
 
     assert [verdict.refused is None for verdict in verdicts] == [True] * 3 + [False] * 2
 
@@ -202,7 +339,7 @@ async def test_a_script_that_redis_forgot_is_loaded_again(
 ) -> None:
     await server.script_flush()
 
-    verdict = await limiter.take([per_minute(5)], None)
+    verdict = await limiter.take(ask(per_minute(5)))
 
     assert (verdict.refused, limiter.fallbacks) == (None, 0)
 
@@ -216,9 +353,9 @@ async def test_redis_that_comes_back_is_asked_again(
     with monkeypatch.context() as patch:
         patch.setattr(server, "evalsha", broken)
         for _ in range(FAILURES_TO_OPEN):
-            await limiter.take([per_minute(1000)], None)
+            await limiter.take(ask(per_minute(1000)))
     limiter._open_until = 0.0  # the second is over
 
-    await limiter.take([per_minute(1000)], None)
+    await limiter.take(ask(per_minute(1000)))
 
     assert (server.calls, limiter.fallbacks) == (1, FAILURES_TO_OPEN)

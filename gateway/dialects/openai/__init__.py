@@ -17,6 +17,7 @@ from gateway.dialects.openai.passthrough import PassThroughStream, patch_answer
 from gateway.dialects.openai.requests import check_request, read_body
 from gateway.dialects.openai.responses import render_answer, render_model, render_models
 from gateway.dialects.openai.stream import OpenAIStream
+from gateway.dialects.rate_headers import Headers, RateStandings, x_ratelimit_headers
 from kernel.errors import TollgateError
 
 
@@ -57,6 +58,9 @@ class OpenAIDialect:
 
     def render_error(self, error: TollgateError, request_id: str) -> bytes:  # the header says it
         return render_error(error)
+
+    def rate_headers(self, standings: RateStandings) -> Headers:
+        return x_ratelimit_headers(standings)
 
     def render_models(self, models: Sequence[ListedModel], query: bytes) -> bytes:
         return render_models(models)  # the whole list, whatever the query
