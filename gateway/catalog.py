@@ -11,12 +11,8 @@ from typing import LiteralString
 
 from psycopg_pool import AsyncConnectionPool
 
-<<<<<<< /tmp/tmp4jssj68v/mine
 from accounts.principal import NO_LIMITS, RateLimits
-from billing.pricing import Price
-=======
 from billing.pricing import Price, parse_tiers
->>>>>>> /tmp/tmp4jssj68v/new
 from billing.usage import BUCKETS, Usage
 from kernel.errors import ForbiddenError, NotFoundError
 
@@ -24,16 +20,7 @@ _PRICE_COLUMNS = ", ".join(f"p.{bucket}_nanos" for bucket in BUCKETS)
 _COST_COLUMNS = ", ".join(f"k.{bucket}_nanos" for bucket in BUCKETS)
 MODELS: LiteralString = """
 select m.name, m.owned_by, extract(epoch from m.created_at)::bigint, m.context_tokens,
-<<<<<<< /tmp/tmp4jssj68v/mine
-  m.max_output_tokens, m.rpm, m.rpd, m.tpm, m.concurrency, p.id, {_PRICE_COLUMNS}
-from gateway_publicmodel m left join lateral (
-  select * from billing_priceversion p
-  where p.model = m.name and p.org_id is null and p.effective_from <= now()
-  order by p.effective_from desc, p.id desc limit 1
-) p on true
-where m.active order by m.name
-=======
-  m.max_output_tokens
+  m.max_output_tokens, m.rpm, m.rpd, m.tpm, m.concurrency
 from gateway_publicmodel m where m.active order by m.name
 """
 PRICES: LiteralString = f"""
@@ -41,7 +28,6 @@ select distinct on (p.model, p.org_id) p.model, p.org_id, p.id, p.tiers, {_PRICE
 from billing_priceversion p join gateway_publicmodel m on m.name = p.model and m.active
 where p.effective_from <= now()
 order by p.model, p.org_id, p.effective_from desc, p.id desc
->>>>>>> /tmp/tmp4jssj68v/new
 """  # noqa: S608 # column names of our own
 DEPLOYMENTS: LiteralString = f"""
 select m.name, p.id, p.name, p.kind, p.base_url, p.credential, p.connect_timeout_s,
@@ -80,11 +66,8 @@ class Deployment:
 class CatalogModel:
     """A public model. Until an operator gives it a price, it cannot be called.
 
-<<<<<<< /tmp/tmp4jssj68v/mine
-    ``limits`` are those of each organization on this model.
-=======
     ``own_prices`` are organizations' own, by id; they go before the list price.
->>>>>>> /tmp/tmp4jssj68v/new
+    ``limits`` are those of each organization on this model.
     """
 
     name: str
@@ -94,15 +77,12 @@ class CatalogModel:
     max_output_tokens: int
     price: Price | None
     deployments: Sequence[Deployment]
-<<<<<<< /tmp/tmp4jssj68v/mine
     limits: RateLimits = NO_LIMITS
-=======
     own_prices: Mapping[int, Price] = field(default_factory=dict)
 
     def price_for(self, org_id: int) -> Price | None:
         """Return what an organization pays, None where the model has no price for it."""
         return self.own_prices.get(org_id, self.price)
->>>>>>> /tmp/tmp4jssj68v/new
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +142,10 @@ async def load_catalog(pool: AsyncConnectionPool) -> Catalog:
                 created=row[2],
                 context_tokens=row[3],
                 max_output_tokens=row[4],
-<<<<<<< /tmp/tmp4jssj68v/mine
-                price=None if row[9] is None else Price(row[9], Usage(*row[10:])),
-                deployments=tuple(by_model[row[0]]),
-                limits=RateLimits(*row[5:9]),
-=======
                 price=listed.get(row[0]),
                 deployments=tuple(by_model[row[0]]),
                 own_prices=own[row[0]],
->>>>>>> /tmp/tmp4jssj68v/new
+                limits=RateLimits(*row[5:9]),
             )
             for row in models
         }
