@@ -40,7 +40,7 @@ from kernel.ids import new_request_id
 from kernel.log import logger
 
 STATEMENT_TIMEOUT_MS = 5_000
-_CALL_ID = re.compile(r"(?:chatcmpl-|req_)([0-9A-Za-z]{20,36})", re.ASCII)
+_CALL_ID = re.compile(r"(?:chatcmpl-|msg_|req_)([0-9A-Za-z]{20,36})", re.ASCII)
 log = logger(__name__)
 
 

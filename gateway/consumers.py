@@ -18,7 +18,8 @@ from django.conf import settings
 
 from gateway.auth import authenticate
 from gateway.call import Call, Send
-from gateway.dialects import openai
+from gateway.counting import serve_token_count
+from gateway.dialects import anthropic, openai
 from gateway.pipeline import serve_completion
 from gateway.runtime import Runtime, current_runtime
 from kernel.errors import (
@@ -78,6 +79,21 @@ class CompletionConsumer(AsyncConsumer):
         await serve_completion(call, runtime)
 
 
+class MessagesConsumer(CompletionConsumer):
+    """Serves POST on Anthropic's messages."""
+
+    dialect = anthropic.DIALECT
+
+
+class TokenCountConsumer(CompletionConsumer):
+    """Serves POST on Anthropic's count of a prompt. Needs a key, costs nothing."""
+
+    dialect = anthropic.COUNTING
+
+    async def handle(self, call: Call, runtime: Runtime, scope: Scope) -> None:
+        await serve_token_count(call, runtime)
+
+
 class ModelsConsumer(CompletionConsumer):
     """Serves GET on the list of models and on one of them. Needs a key, costs nothing."""
 
@@ -112,6 +128,18 @@ class UnknownPathConsumer(CompletionConsumer):
         await call.refuse(
             NotFoundError(f"Unknown request URL: {scope['method']} {scope['path'][:200]}.")
         )
+
+
+class AnthropicModelsConsumer(ModelsConsumer):
+    """The same list in Anthropic's form, by pages."""
+
+    dialect = anthropic.DIALECT
+
+
+class UnknownAnthropicPathConsumer(UnknownPathConsumer):
+    """Answers every other path below Anthropic's prefix, in its form."""
+
+    dialect = anthropic.DIALECT
 
 
 class StatusConsumer(AsyncConsumer):

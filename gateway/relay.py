@@ -78,9 +78,8 @@ class Relay:
         except TollgateError as error:
             await self._break_off(error)
             raise
-        last = renderer.finish(meter.usage)
-        if outcome is Outcome.BUDGET_EXHAUSTED:
-            last = renderer.cut_off() + last
+        cut_off = renderer.cut_off() if outcome is Outcome.BUDGET_EXHAUSTED else b""
+        last = cut_off + renderer.finish(meter.usage)
         if not call.started:
             await call.start_stream()
         await self._end_stream(outcome, last)

@@ -6,9 +6,13 @@ from channels.consumer import AsyncConsumer
 from django.urls import re_path
 
 from gateway.consumers import (
+    AnthropicModelsConsumer,
     CompletionConsumer,
+    MessagesConsumer,
     ModelsConsumer,
     StatusConsumer,
+    TokenCountConsumer,
+    UnknownAnthropicPathConsumer,
     UnknownPathConsumer,
 )
 
@@ -23,6 +27,10 @@ def route(pattern: str, consumer: type[AsyncConsumer]) -> Any:
 routes = [
     route(_OPENAI + r"/chat/completions/?$", CompletionConsumer),
     route(_OPENAI + r"/models(?:/(?P<model>.*))?$", ModelsConsumer),
+    route(r"^anthropic/v1/messages/?$", MessagesConsumer),
+    route(r"^anthropic/v1/messages/count_tokens/?$", TokenCountConsumer),
+    route(r"^anthropic/v1/models(?:/(?P<model>.*))?$", AnthropicModelsConsumer),
+    route(r"^anthropic(?:/|$)", UnknownAnthropicPathConsumer),
     route(r"^(?:healthz|readyz|metrics)$", StatusConsumer),
-    route(r"^(?:v1|api|anthropic)(?:/|$)", UnknownPathConsumer),
+    route(r"^(?:v1|api)(?:/|$)", UnknownPathConsumer),
 ]

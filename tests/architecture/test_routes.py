@@ -14,8 +14,15 @@ from gateway.routes import routes
 # Free of charge, and why.
 FREE = {
     consumers.ModelsConsumer: "a list, for any good key",
+    consumers.AnthropicModelsConsumer: "the same list in another form",
+    consumers.TokenCountConsumer: "a count of tokens that no model reads",
     consumers.StatusConsumer: "health and counters of the process",
     consumers.UnknownPathConsumer: "answers 404",
+    consumers.UnknownAnthropicPathConsumer: "answers 404",
+}
+METERED = {
+    consumers.CompletionConsumer: r"^(?:v1|api/v1|api)/chat/completions/?$",
+    consumers.MessagesConsumer: r"^anthropic/v1/messages/?$",
 }
 
 
@@ -27,14 +34,16 @@ def consumer_of(route: Any) -> type:
 def test_every_route_is_metered_or_listed_as_free() -> None:
     found = {consumer_of(route) for route in routes}
 
-    assert found == {consumers.CompletionConsumer, *FREE}
+    assert found == {*METERED, *FREE}
 
 
 def test_metered_routes_take_post_and_nothing_of_them_is_replaced() -> None:
-    metered = [route for route in routes if consumer_of(route) is consumers.CompletionConsumer]
+    metered = [route for route in routes if consumer_of(route) in METERED]
 
-    assert [str(route.pattern) for route in metered] == [r"^(?:v1|api/v1|api)/chat/completions/?$"]
-    assert consumers.CompletionConsumer.method == "POST"
+    assert {consumer_of(route): str(route.pattern) for route in metered} == METERED
+    assert len(metered) == len(METERED)
+    assert {consumer.method for consumer in METERED} == {"POST"}
+    assert consumers.MessagesConsumer.handle is consumers.CompletionConsumer.handle
 
 
 def test_the_customers_api_reads_only_and_takes_no_metered_path() -> None:
@@ -58,20 +67,37 @@ def test_each_alias_of_the_completions_leads_to_the_metered_door(prefix: str, en
     assert consumer_of(first) is consumers.CompletionConsumer
 
 
+@pytest.mark.parametrize("ending", ["", "/"])
+def test_anthropics_messages_lead_to_the_metered_door(ending: str) -> None:
+    path = f"anthropic/v1/messages{ending}"
+
+    first = next(route for route in routes if route.pattern.match(path))
+
+    assert consumer_of(first) is consumers.MessagesConsumer
+
+
+OPENAI_404 = b'"code":"unknown_url"'
+ANTHROPIC_404 = b'{"type":"error","error":{"type":"not_found_error"'
+
+
 @pytest.mark.parametrize(
-    "path",
+    ("path", "said"),
     [
-        "/v1/completions",
-        "/v1/embeddings",
-        "/v1/chat/completions/x",
-        "/api/v1/responses",
-        "/anthropic/v1/messages",
-        "/v1",
-        "/v1/../v1/chat/completions",
-        "/v1/chat//completions",
+        ("/v1/completions", OPENAI_404),
+        ("/v1/embeddings", OPENAI_404),
+        ("/v1/messages", OPENAI_404),
+        ("/v1/chat/completions/x", OPENAI_404),
+        ("/api/v1/responses", OPENAI_404),
+        ("/v1", OPENAI_404),
+        ("/v1/../v1/chat/completions", OPENAI_404),
+        ("/v1/chat//completions", OPENAI_404),
+        ("/anthropic", ANTHROPIC_404),
+        ("/anthropic/v1/complete", ANTHROPIC_404),
+        ("/anthropic/v1/messages/batches", ANTHROPIC_404),
+        ("/anthropic/v1/chat/completions", ANTHROPIC_404),
     ],
 )
-async def test_every_other_path_of_the_data_plane_is_404_in_json(path: str) -> None:
+async def test_every_other_path_of_the_data_plane_is_404_in_json(path: str, said: bytes) -> None:
     scope = {"type": "http", "method": "POST", "path": path, "headers": []}
     sent: list[dict[str, Any]] = []
 
@@ -85,4 +111,4 @@ async def test_every_other_path_of_the_data_plane_is_404_in_json(path: str) -> N
     await router(scope, receive, send)
 
     assert [message.get("status") for message in sent] == [404, None]
-    assert b'"code":"unknown_url"' in sent[1]["body"]
+    assert said in sent[1]["body"]

@@ -1,0 +1,177 @@
+"""From a body to a checked request, in two steps, because the model is looked up in between.
+
+1. ``read_body``: JSON object → model given → messages there and not empty.
+2. ``check_request``: every parameter, then every message, then what depends on the model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from gateway.chat import ChatRequest
+from gateway.dialects.anthropic import fields
+from gateway.dialects.anthropic.blocks import check_cache_control
+from gateway.dialects.anthropic.fields import Check, refusal
+from gateway.dialects.anthropic.messages import parse_messages, parse_system
+from gateway.dialects.anthropic.tools import parse_output, parse_tools
+from gateway.dialects.base import Envelope
+from gateway.dialects.bodies import PromptTooLongError, find_room, parse_body
+from kernel.errors import BadRequestError
+
+LEAST_BUDGET = 1024
+MOST_STOPS = 1000
+_MEDIUM_BUDGET = 4096
+_HIGH_BUDGET = 16_384
+_THINKING = fields.one_of("enabled", "adaptive", "between_tools", "disabled")
+_BUDGET = fields.integer(LEAST_BUDGET)
+
+
+def read_body(body: bytes) -> Envelope:
+    """Read a body as far as its model and the presence of messages.
+
+    Raises:
+        BadRequestError: no JSON object, no model, no messages.
+
+    """
+    wire = parse_body(body)
+    model = fields.required(wire, "model", "", fields.string)
+    if not model:
+        raise refusal("model", "String should have at least 1 character")
+    messages = fields.required(wire, "messages", "", fields.array)
+    if not messages:
+        raise refusal("messages", "at least one message is required")
+    return Envelope(model, wire)
+
+
+def check_request(
+    envelope: Envelope, *, max_output_tokens: int, context_tokens: int, needs_limit: bool = True
+) -> ChatRequest:
+    """Check everything else and return the request; counting tokens needs no ``max_tokens``.
+
+    Raises:
+        BadRequestError: with the field's path.
+
+    """
+    wire = envelope.wire
+    limit = _output_limit(wire, envelope.model, max_output_tokens, needs_limit=needs_limit)
+    for name, value in wire.items():
+        check = PARAMETERS.get(name)
+        if check is not None and value is not None:
+            check(name, value)
+    check_cache_control(wire, "")
+    thinking = wire.get("thinking")
+    _check_thinking(thinking, limit if needs_limit else None)
+    tools = parse_tools(wire)
+    output = parse_output(wire)
+    request = ChatRequest(
+        envelope.model,
+        (*parse_system(wire.get("system")), *parse_messages(wire["messages"])),
+        wire,
+        stream=wire.get("stream") is True,
+        max_tokens=limit,
+        stop=tuple(wire.get("stop_sequences") or ()),
+        temperature=wire.get("temperature"),
+        tools=tools.callable,
+        defined_tools=tools.defined,
+        tool_mode=tools.mode,
+        parallel_tool_calls=tools.are_parallel,
+        response_format=output.format,
+        top_p=wire.get("top_p"),
+        top_k=wire.get("top_k"),
+        user=(wire.get("metadata") or {}).get("user_id"),
+        effort=output.effort or _effort(thinking),
+        is_thinking=thinking is not None and thinking["type"] != "disabled",
+        dialect="anthropic",
+        call_prefix="toolu_",
+    )
+    try:
+        room = find_room(request, limit, context_tokens)
+    except PromptTooLongError as error:
+        raise _too_long(error.tokens, context_tokens) from error
+    return request if room == limit else replace(request, max_tokens=room)
+
+
+def _output_limit(
+    wire: Mapping[str, Any], model: str, max_output_tokens: int, *, needs_limit: bool
+) -> int:
+    if not needs_limit and wire.get("max_tokens") is None:
+        return 1
+    limit: int = fields.required(wire, "max_tokens", "", fields.integer(1))
+    if limit > max_output_tokens:
+        raise refusal(
+            "max_tokens",
+            f"{limit} > {max_output_tokens}, which is the maximum allowed number of output tokens "
+            f"for {fields.shown(model)}",
+        )
+    return limit
+
+
+def _check_thinking(thinking: Mapping[str, Any] | None, limit: int | None) -> None:
+    if thinking is None:
+        return
+    kind = fields.required(thinking, "type", "thinking", _THINKING)
+    if kind != "enabled":
+        return
+    budget = fields.required(thinking, "budget_tokens", "thinking", _BUDGET)
+    if limit is not None and budget >= limit:
+        raise refusal("thinking.budget_tokens", "`max_tokens` must be greater than this budget")
+
+
+def _effort(thinking: Mapping[str, Any] | None) -> str | None:
+    """Say in words what a budget of thinking asks for; adaptive thinking leaves it open."""
+    if thinking is None or thinking["type"] in ("adaptive", "between_tools"):
+        return None
+    if thinking["type"] == "disabled":
+        return "none"
+    budget = thinking["budget_tokens"]
+    if budget < _MEDIUM_BUDGET:
+        return "low"
+    return "medium" if budget < _HIGH_BUDGET else "high"
+
+
+def _check_stops(path: str, value: Any) -> None:
+    fields.array(path, value)
+    if len(value) > MOST_STOPS:
+        raise refusal(path, f"List should have at most {MOST_STOPS} strings")
+    for place, stop in enumerate(value):
+        fields.string(f"{path}.{place}", stop)
+        if not stop:
+            raise refusal(f"{path}.{place}", "each stop sequence must be non-empty")
+
+
+def _check_metadata(path: str, value: Any) -> None:
+    fields.mapping(path, value)
+    fields.optional(value, "user_id", path, fields.limited_string(512))
+
+
+def _check_container(path: str, value: Any) -> None:
+    if type(value) is not dict:
+        fields.string(path, value)
+
+
+def _too_long(tokens: int | None, context_tokens: int) -> BadRequestError:
+    shown = f"more than {context_tokens}" if tokens is None else tokens
+    return BadRequestError(
+        f"prompt is too long: {shown} tokens > {context_tokens} maximum",
+        code="context_length_exceeded",
+    )
+
+
+# Every field that can be checked by itself. Others are not looked at.
+PARAMETERS: Mapping[str, Check] = MappingProxyType(
+    {
+        "temperature": fields.decimal(0, 1),
+        "top_p": fields.decimal(0, 1),
+        "top_k": fields.integer(0),
+        "stop_sequences": _check_stops,
+        "stream": fields.boolean,
+        "thinking": fields.mapping,
+        "metadata": _check_metadata,
+        "service_tier": fields.one_of("auto", "standard_only"),
+        "container": _check_container,
+        "diagnostics": fields.mapping,
+        "inference_geo": fields.string,
+        "speed": fields.one_of("standard", "fast"),
+    }
+)
