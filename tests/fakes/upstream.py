@@ -33,6 +33,8 @@ class Exchange:
     left_at: float | None = None
     last_sent_at: float | None = None
     authorization: str = ""
+    user: str = ""
+    began_at: float = field(default_factory=monotonic)
 
 
 @dataclass
@@ -93,7 +95,10 @@ class UpstreamProtocol(asyncio.Protocol):
         script.update(request.get("mock") or {})
         limit = request.get("max_tokens") or request.get("max_completion_tokens")
         stream = bool(request.get("stream"))
-        self.exchange = Exchange(request["model"], limit, stream, authorization=authorization)
+        user = request.get("user") or ""
+        self.exchange = Exchange(
+            request["model"], limit, stream, authorization=authorization, user=user
+        )
         self.transcript.exchanges.append(self.exchange)
         if script["status"] != 200:
             self.whole(b'{"error":{"message":"secret detail of the upstream"}}', script["status"])

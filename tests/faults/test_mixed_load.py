@@ -15,10 +15,8 @@ from billing.models import Hold, UsageEvent
 from tests.books import assert_proven
 from tests.calls import RawStream, chat_body, post, wait_for
 from tests.factories import make_tenant
-from tests.faults.test_stores import Siege, siege
+from tests.faults.conftest import Siege
 from tests.servers import Server, free_port, running_api
-
-__all__ = ["siege"]
 
 
 class Load:

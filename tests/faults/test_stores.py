@@ -1,62 +1,14 @@
 """Redis and PostgreSQL die, freeze, come back empty: money is right, callers hear of it in time."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import psycopg
-import pytest
-from django.core.management import call_command
 from django.db import connection
 
 from billing.models import Hold, UsageEvent
-from gateway.demo import seed_catalog
-from stack.services import Services
-from tests.books import assert_proven
 from tests.calls import RawStream, chat_body, post, wait_for
-from tests.factories import Tenant, make_tenant, offer_upstream
-from tests.servers import Server, running_api, running_upstream
-
-
-@dataclass(frozen=True)
-class Siege:
-    """Stores of one's own, an api process on them, a tenant, an upstream."""
-
-    services: Services
-    acme: Tenant
-    api: Server
-    upstream: Server
-    folder: Path
-
-    def call(self, **fields: Any) -> int:
-        return post(self.api.url, self.acme.key_text, chat_body("mock", **fields)).status_code
-
-    def prove(self) -> None:
-        assert_proven(self.services.database_url, self.folder / "journal")
-
-
-@pytest.fixture
-def siege(
-    own_stores: Callable[[], Services], django_db_blocker: Any, tmp_path: Path
-) -> Iterator[Siege]:
-    services = own_stores()
-    kept = dict(connection.settings_dict)
-    connection.close()
-    host = services.database_url.partition("host=")[2]
-    connection.settings_dict.update(NAME="tollgate", HOST=host)
-    with django_db_blocker.unblock(), ExitStack() as stack:
-        call_command("migrate", verbosity=0)
-        upstream = stack.enter_context(running_upstream(tmp_path))
-        seed_catalog(test_models=True)
-        offer_upstream(upstream.url)
-        acme = make_tenant()
-        api = stack.enter_context(running_api(services.database_url, services.redis_url, tmp_path))
-        yield Siege(services, acme, api, upstream, tmp_path)
-    connection.close()
-    connection.settings_dict.update(kept)
+from tests.faults.conftest import Siege
 
 
 def settled(count: int) -> Callable[[], bool]:

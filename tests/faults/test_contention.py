@@ -1,0 +1,162 @@
+"""A thousand calls at once over four processes: nobody spends what is not there."""
+
+import threading
+import time
+from typing import Self
+
+import psycopg
+import redis
+from django.db.models import Sum
+
+from billing.models import Hold, UsageEvent
+from tests.calls import chat_body, post, transcript, wait_for
+from tests.factories import Tenant, make_tenant
+from tests.faults.conftest import Field, Siege
+from tests.faults.crowd import Caller, Crowd
+
+CALLERS = 1000
+PROCESSES = 4
+
+
+def no_open_holds() -> bool:
+    return not Hold.objects.filter(state="held").exists()
+
+
+def cost_of_a_hold(field: Field, url: str, max_tokens: int) -> int:
+    """Return what one call of this size sets aside, as the platform itself finds."""
+    probe = make_tenant("Probe")
+    body = chat_body(stream=True, max_tokens=max_tokens, mock={"chunks": 1}, user="probe")
+    assert post(url, probe.key_text, body).status_code == 200
+    nanos: int = wait_for(Hold.objects.filter(org_id=probe.org.pk).first).amount_nanos
+    return nanos
+
+
+def spent_by(tenant: Tenant) -> int:
+    rows = UsageEvent.objects.filter(org_id=tenant.org.pk)
+    spent: int = rows.aggregate(spent=Sum("amount_nanos"))["spent"] or 0
+    return spent
+
+
+def test_of_1000_concurrent_calls_over_four_processes_exactly_as_many_pass_as_are_covered(
+    field: Field,
+) -> None:
+    apis = field.start_apis(PROCESSES)
+    hold_nanos = cost_of_a_hold(field, apis[0].url, 10)
+    covered = 137
+    balance_nanos = hold_nanos * covered + hold_nanos - 1
+    poor = make_tenant("Poor", credit_usd=f"0.{balance_nanos:09d}")
+
+    # no call ends before all have been decided
+    script = {"chunks": 10, "delay_ms": 5000}
+    crowd = Crowd(
+        [api.port for api in apis],
+        poor.key_text,
+        CALLERS,
+        lambda _: chat_body("mock", stream=True, max_tokens=10, mock=script),
+    ).start()
+    wait_for(lambda: all(c.status for c in crowd.callers), seconds=40, what="all answers' heads")
+    held_nanos = poor.account.held_nanos
+    crowd.leave()
+    callers = crowd.join()
+
+    statuses = [caller.status for caller in callers]
+    assert (statuses.count(200), statuses.count(402)) == (covered, CALLERS - covered)
+    assert [caller.refusals for caller in callers] == [0] * CALLERS
+    assert held_nanos == hold_nanos * covered
+    wait_for(no_open_holds)
+    assert poor.account.deferred_nanos == balance_nanos - spent_by(poor) >= 0
+    field.prove()
+
+
+class Ledger:
+    """Looks at one account as often as it can: the worst that anybody could ever see."""
+
+    def __init__(self, database_url: str, org_id: int) -> None:
+        self.least_free_nanos: int | None = None
+        self.looks = 0
+        self._url = database_url
+        self._org_id = org_id
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(20)
+
+    def _look(self) -> None:
+        query = "select deferred_nanos - held_nanos from billing_billingaccount where org_id = %s"
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            while not self._stop.wait(0.05):
+                row = connection.execute(query, (self._org_id,)).fetchone()
+                assert row is not None
+                least = self.least_free_nanos
+                self.least_free_nanos = row[0] if least is None else min(least, row[0])
+                self.looks += 1
+
+
+def test_1000_calls_while_a_process_dies_redis_is_flushed_and_postgres_freezes_overspend_nothing(
+    siege: Siege,
+) -> None:
+    apis = [siege.api, *siege.start_apis(PROCESSES - 1)]
+    hold_nanos = cost_of_a_hold(siege, siege.api.url, 60)
+    balance_nanos = hold_nanos * 300
+    poor = make_tenant("Poor", credit_usd=f"{balance_nanos // 10**9}.{balance_nanos % 10**9:09d}")
+
+    with Ledger(siege.services.database_url, poor.org.pk) as ledger:
+        crowd = Crowd(
+            [api.port for api in apis],
+            poor.key_text,
+            CALLERS,
+            lambda number: chat_body(
+                "mock",
+                stream=True,
+                max_tokens=60,
+                user=f"caller-{number}",
+                mock={"chunks": 40, "delay_ms": 100},
+            ),
+        ).start()
+        wait_for(lambda: sum(caller.words > 3 for caller in crowd.callers) > 100, seconds=30)
+        apis[1].kill()
+        with redis.Redis.from_url(siege.services.redis_url) as store:
+            store.flushall()
+        siege.services.postgres.freeze()
+        time.sleep(2.5)
+        siege.services.postgres.thaw()
+        siege.start_api(port=apis[1].port)
+        callers = crowd.join()
+        wait_for(no_open_holds, seconds=15)
+
+    assert ledger.looks > 20
+    assert ledger.least_free_nanos is not None
+    assert ledger.least_free_nanos >= 0
+    assert poor.account.deferred_nanos == balance_nanos - spent_by(poor) >= 0
+    assert_charged_once_and_never_more_than_relayed(siege, poor, callers)
+    siege.prove()
+
+
+def assert_charged_once_and_never_more_than_relayed(
+    field: Field, tenant: Tenant, callers: list[Caller]
+) -> None:
+    rows = {row.request_id: row for row in UsageEvent.objects.filter(org_id=tenant.org.pk)}
+    asked = [e for e in transcript(field.upstream.url) if e["user"].startswith("caller-")]
+    sent = {e["user"]: e["chunks_sent"] for e in asked}
+
+    assert len(sent) == len(asked), "one upstream call for one caller"
+    assert len(rows) <= len(sent)
+    served = [caller for caller in callers if caller.status == 200]
+    whole = [caller for caller in served if caller.is_whole]
+    assert len(whole) > 100
+    assert len(whole) < len(served), "the killed process broke some streams off"
+    for caller in served:
+        row = rows.pop(caller.request_id, None)
+        charged = 0 if row is None else row.output
+        if caller.is_whole:
+            assert charged == caller.words == 40
+        else:
+            assert charged <= sent[f"caller-{caller.number}"]
+    # what is left was relayed by the killed process, and its head was still on the way
+    assert len(rows) <= sum(caller.status == 0 for caller in callers)
