@@ -81,6 +81,14 @@ def operator_key(identifier: str) -> ApiKey:
     return key
 
 
+def operator_project_by_id(identifier: str) -> Project:
+    """Return any project by its public id, for operators."""
+    project = Project.objects.select_related("org").filter(public_id=identifier).first()
+    if project is None:
+        raise NotFoundError(f"There is no project {identifier!r}.", code="not_found")
+    return project
+
+
 def operator_project(org: Organization, name_or_id: str | None) -> Project:
     """Return an organization's project by id or name, made when the name is new; else its first."""
     if name_or_id is None:

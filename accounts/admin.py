@@ -5,9 +5,12 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.models import Group
-from django.db.models import QuerySet
+from django.db import transaction
+from django.db.models import Model, QuerySet
+from django.forms import ModelForm
 from django.http import HttpRequest
 
+from accounts.key_news import announce_org_change
 from accounts.keys import revoke_key
 from accounts.models import ApiKey, AuditEvent, Member, Organization, Project, User
 from pages.admin import BoundedAdmin, ReadOnlyAdmin, refuse
@@ -38,8 +41,23 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg] # generic in the stubs o
     readonly_fields = ("last_login", "date_joined")
 
 
+class TenantAdmin(BoundedAdmin):
+    """A change is announced, so that api processes take it up at once."""
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Organization | Project,
+        form: "ModelForm[Model]",
+        change: object,
+    ) -> None:
+        super().save_model(request, obj, form, bool(change))
+        org = obj.org if isinstance(obj, Project) else obj
+        transaction.on_commit(lambda: announce_org_change(org.public_id))
+
+
 @admin.register(Organization)
-class OrganizationAdmin(BoundedAdmin):
+class OrganizationAdmin(TenantAdmin):
     """Opened by ``manage org create``, which opens its money accounts too; never deleted."""
 
     list_display = ("name", "public_id", "status", "timezone", "created_at")
@@ -61,7 +79,7 @@ class MemberAdmin(BoundedAdmin):
 
 
 @admin.register(Project)
-class ProjectAdmin(BoundedAdmin):
+class ProjectAdmin(TenantAdmin):
     """Archived, never deleted."""
 
     list_display = ("name", "public_id", "org", "archived_at", "created_at")

@@ -1,6 +1,6 @@
 """The base of operators' commands: verbs as subcommands, faults as one line and exit code 1."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,6 +8,8 @@ import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DataError, OperationalError
 
+from accounts.rate_limits import LIMITS
+from kernel.cli import parse_count
 from kernel.errors import TollgateError
 
 ACTOR = "cli"
@@ -35,6 +37,36 @@ class VerbCommand(BaseCommand):
         verb = str(options["verb"]).replace("-", "_")
         with one_line_faults():
             getattr(self, f"do_{verb}")(options)
+
+
+def add_limit_flags(verb: CommandParser) -> None:
+    """Add a flag for each rate limit."""
+    for limit, what in (
+        ("rpm", "requests per minute"),
+        ("tpm", "tokens per minute"),
+        ("rpd", "requests per day"),
+        ("concurrency", "requests at once"),
+    ):
+        verb.add_argument(f"--{limit}", metavar="N", help=f"{what}, or none")
+
+
+def read_limits(options: Mapping[str, Any]) -> dict[str, int | None]:
+    """Return the rate limits that were given; ``none`` takes one away.
+
+    Raises:
+        BadRequestError: for anything but ``none`` and whole numbers from 1 to 10⁹.
+
+    """
+    return {
+        name: None if text == "none" else parse_count(text)
+        for name in LIMITS
+        if (text := options[name]) is not None
+    }
+
+
+def limits_of(row: object) -> dict[str, int | None]:
+    """Return the rate limits of a key, project, organization or model."""
+    return {name: getattr(row, name) for name in LIMITS}
 
 
 @contextmanager

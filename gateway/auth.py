@@ -50,6 +50,7 @@ class KeyRing:
         self._pool = pool
         self._peppers = peppers
         self._known: dict[str, _KnownKey] = {}
+        self._changes = 0
 
     async def find_principal(self, presented: PresentedKey) -> Principal | None:
         """Return the owner of a key whose secret matches, None otherwise.
@@ -70,13 +71,21 @@ class KeyRing:
         return None
 
     def forget(self, public_id: str | None = None) -> None:
-        """Drop one key from memory, or all of them."""
+        """Drop one key from memory, all keys of one organization, or all there are."""
+        self._changes += 1
         if public_id is None:
             self._known.clear()
+        elif public_id.startswith("org_"):
+            self._known = {
+                name: known
+                for name, known in self._known.items()
+                if known.principal is None or known.principal.org_public_id != public_id
+            }
         else:
             self._known.pop(public_id, None)
 
     async def _look_up(self, public_id: str) -> _KnownKey:
+        changes = self._changes
         try:
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(FIND_KEY, (public_id,), prepare=True)
@@ -87,6 +96,8 @@ class KeyRing:
                 headers={"retry-after": "1"},
             ) from error
         known = _parse_row(row, clock.monotonic() + REMEMBER_S)
+        if changes != self._changes:
+            return known  # news came while it was read: it may be what was before the news
         if len(self._known) >= REMEMBER_KEYS:
             self._known.clear()
         self._known[public_id] = known

@@ -30,8 +30,8 @@ from kernel.log import logger
 WAIT_S = 0.05
 FAILURES_TO_OPEN = 5
 OPEN_S = 1.0
-LEASE_MS = 15_000
-RENEW_S = 5.0
+LEASE_MS = 10_000
+RENEW_S = 3.0
 BATCH = 256
 _SCRIPT = (Path(__file__).parent / "limits.lua").read_text(encoding="utf-8")
 log = logger(__name__)

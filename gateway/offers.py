@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts.audit import record_change
+from accounts.rate_limits import Changes, change_limits
 from billing.prices import publish_price
 from billing.usage import Usage
 from gateway.models import Deployment, Provider, PublicModel
@@ -75,6 +76,25 @@ def create_model(
         if price is not None:
             publish_price(name, price, actor=actor)
         record_change(None, actor, "model.create", name, after={"provider": provider})
+        transaction.on_commit(announce_catalog_change)
+    return model
+
+
+def limit_model(name: str, changes: Changes, *, actor: str) -> PublicModel:
+    """Change what each organization may ask of a model; seen by running processes at once.
+
+    Raises:
+        NotFoundError: for an unknown model.
+
+    """
+    model = PublicModel.objects.filter(name=name).first()
+    if model is None:
+        raise NotFoundError(f"There is no model {name!r}.", code="not_found")
+    if not changes:
+        return model
+    with transaction.atomic():
+        model, before = change_limits(model, changes)
+        record_change(None, actor, "model.limits", name, before=before, after=changes)
         transaction.on_commit(announce_catalog_change)
     return model
 

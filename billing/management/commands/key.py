@@ -1,36 +1,31 @@
-"""``manage key create|revoke|rotate|list``: API keys. A key's text is printed once."""
+"""``manage key create|limits|revoke|rotate|list``: API keys. A key's text is printed once."""
 
 from typing import Any
 
 from django.db import transaction
 
 from accounts.access import operator_key, operator_org, operator_project
-from accounts.commands import ACTOR, VerbCommand
+from accounts.commands import ACTOR, VerbCommand, add_limit_flags, limits_of, read_limits
 from accounts.keys import ROTATION_OVERLAP, KeySpec, mint_key, revoke_key, rotate_key
 from accounts.models import ApiKey
+from accounts.rate_limits import limit_key
 from billing.budgets import create_budget, render_limit
 from billing.models import Budget, PriceVersion
 from kernel import clock
-from kernel.cli import parse_count, parse_duration, print_row, print_rows
+from kernel.cli import parse_duration, print_row, print_rows
 from kernel.errors import BadRequestError
 from kernel.money import parse_usd
 
 
 class Command(VerbCommand):
-    help = "Create, revoke, rotate and list API keys."
+    help = "Create, limit, revoke, rotate and list API keys."
 
     def add_verbs(self, verbs: Any) -> None:
         create = self.add_verb(verbs, "create", "Create a key; it is printed once.")
         create.add_argument("--org", required=True, metavar="ID")
         create.add_argument("--project", metavar="P", help="id, or a name (made when new)")
         create.add_argument("--name", default="", metavar="N")
-        for limit, what in (
-            ("rpm", "requests per minute"),
-            ("tpm", "tokens per minute"),
-            ("rpd", "requests per day"),
-            ("concurrency", "requests at once"),
-        ):
-            create.add_argument(f"--{limit}", metavar="N", help=what)
+        add_limit_flags(create)
         create.add_argument("--budget", metavar="USD")
         create.add_argument("--period", choices=[str(p) for p in Budget.Period.values])
         create.add_argument("--models", metavar="a,b", help="the only models it may call")
@@ -43,6 +38,9 @@ class Command(VerbCommand):
         rotate = self.add_verb(verbs, "rotate", "Give a key a new secret; the old one overlaps.")
         rotate.add_argument("key", help="its 12-character id, or the key itself")
         rotate.add_argument("--overlap", metavar="24h")
+        limits = self.add_verb(verbs, "limits", "Show or change a key's rate limits.")
+        limits.add_argument("key", help="its 12-character id, or the key itself")
+        add_limit_flags(limits)
         listing = self.add_verb(verbs, "list", "List keys.")
         listing.add_argument("--org", metavar="ID")
 
@@ -75,6 +73,10 @@ class Command(VerbCommand):
         row = {**_row(minted.key), "key": minted.text, "old_until": minted.key.previous_until}
         print_row(row, as_json=options["json"])
 
+    def do_limits(self, options: dict[str, Any]) -> None:
+        key = limit_key(operator_key(options["key"]), read_limits(options), actor=ACTOR)
+        print_row(_row(key), as_json=options["json"])
+
     def do_list(self, options: dict[str, Any]) -> None:
         keys = ApiKey.objects.select_related("org", "project").order_by("id")
         if options["org"]:
@@ -83,10 +85,6 @@ class Command(VerbCommand):
 
 
 def _spec(options: dict[str, Any]) -> KeySpec:
-    counts = {
-        name: None if options[name] is None else parse_count(options[name])
-        for name in ("rpm", "tpm", "rpd", "concurrency")
-    }
     allowed = None
     if options["models"] is not None:
         allowed = _known_models(options["models"])
@@ -96,7 +94,7 @@ def _spec(options: dict[str, Any]) -> KeySpec:
         name=options["name"],
         allowed_models=allowed,
         expires_at=None if expires_in is None else clock.now() + parse_duration(expires_in),
-        **counts,
+        **read_limits(options),
     )
 
 
@@ -122,10 +120,7 @@ def _row(key: ApiKey) -> dict[str, Any]:
         "project": key.project.public_id,
         "status": status,
         "models": key.allowed_models,
-        "rpm": key.rpm,
-        "tpm": key.tpm,
-        "rpd": key.rpd,
-        "concurrency": key.concurrency,
+        **limits_of(key),
         "budget": None if budget is None else render_limit(budget),
         "period": None if budget is None else budget.period,
         "expires_at": key.expires_at,

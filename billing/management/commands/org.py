@@ -1,10 +1,11 @@
-"""``manage org create|credit|list``: tenants and their credit."""
+"""``manage org create|credit|limits|list``: tenants, their credit and rate limits."""
 
 from typing import Any
 
 from accounts.access import operator_org
-from accounts.commands import ACTOR, VerbCommand
+from accounts.commands import ACTOR, VerbCommand, add_limit_flags, limits_of, read_limits
 from accounts.models import Organization
+from accounts.rate_limits import limit_org
 from billing.credits import add_credit
 from billing.models import BillingAccount
 from billing.organizations import OrganizationSpec, create_organization
@@ -13,7 +14,7 @@ from kernel.money import parse_usd, render_usd
 
 
 class Command(VerbCommand):
-    help = "Create organizations, give them credit, list them."
+    help = "Create organizations, give them credit, limit their calls, list them."
 
     def add_verbs(self, verbs: Any) -> None:
         create = self.add_verb(verbs, "create", "Create an organization with a default project.")
@@ -28,6 +29,9 @@ class Command(VerbCommand):
         credit.add_argument("id")
         credit.add_argument("amount", metavar="USD")
         credit.add_argument("--reason", required=True)
+        limits = self.add_verb(verbs, "limits", "Show or change an organization's rate limits.")
+        limits.add_argument("id")
+        add_limit_flags(limits)
         self.add_verb(verbs, "list", "List organizations with their balances.")
 
     def do_create(self, options: dict[str, Any]) -> None:
@@ -50,6 +54,11 @@ class Command(VerbCommand):
             org, parse_usd(options["amount"], minimum=0), reason=options["reason"], actor=ACTOR
         )
         row = {**_row(org), "transaction": grant.txn_id}
+        print_row(row, as_json=options["json"])
+
+    def do_limits(self, options: dict[str, Any]) -> None:
+        org = limit_org(operator_org(options["id"]), read_limits(options), actor=ACTOR)
+        row = {"id": org.public_id, "name": org.name, **limits_of(org)}
         print_row(row, as_json=options["json"])
 
     def do_list(self, options: dict[str, Any]) -> None:

@@ -1,19 +1,19 @@
-"""``manage model list|create|price``: what customers can call, and for how much."""
+"""``manage model list|create|price|limits``: what customers can call, for how much, how often."""
 
 from typing import Any
 
-from accounts.commands import ACTOR, VerbCommand
+from accounts.commands import ACTOR, VerbCommand, add_limit_flags, limits_of, read_limits
 from billing.prices import current_price, text_price
 from billing.usage import Usage
 from gateway.models import PublicModel
-from gateway.offers import create_model, price_model
+from gateway.offers import create_model, limit_model, price_model
 from kernel.cli import print_row, print_rows
 from kernel.errors import BadRequestError
 from kernel.money import parse_usd, render_usd
 
 
 class Command(VerbCommand):
-    help = "List, create and price models. Prices are USD per 1M tokens."
+    help = "List, create, price and limit models. Prices are USD per 1M tokens."
 
     def add_verbs(self, verbs: Any) -> None:
         self.add_verb(verbs, "list", "List models with their prices.")
@@ -27,6 +27,11 @@ class Command(VerbCommand):
         price.add_argument("name")
         price.add_argument("--price-input", metavar="USD", required=True)
         price.add_argument("--price-output", metavar="USD", required=True)
+        limits = self.add_verb(
+            verbs, "limits", "Show or change what each organization may ask of a model."
+        )
+        limits.add_argument("name")
+        add_limit_flags(limits)
 
     def do_list(self, options: dict[str, Any]) -> None:
         rows = [_row(model) for model in PublicModel.objects.order_by("name")]
@@ -48,6 +53,10 @@ class Command(VerbCommand):
         price_model(options["name"], _price(options), actor=ACTOR)
         model = PublicModel.objects.get(name=options["name"])
         print_row(_row(model), as_json=options["json"])
+
+    def do_limits(self, options: dict[str, Any]) -> None:
+        model = limit_model(options["name"], read_limits(options), actor=ACTOR)
+        print_row({"name": model.name, **limits_of(model)}, as_json=options["json"])
 
 
 def _price(options: dict[str, Any]) -> Usage:

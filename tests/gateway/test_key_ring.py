@@ -1,0 +1,76 @@
+"""What a process remembers of keys, and what it forgets at news."""
+
+from collections.abc import AsyncIterator
+from typing import Any, LiteralString
+
+import pytest
+from django.conf import settings
+from psycopg_pool import AsyncConnectionPool
+
+from accounts.key_format import parse_key
+from gateway import auth
+from gateway.auth import KeyRing
+from tests.factories import Tenant, make_tenant
+
+
+@pytest.fixture
+def acme(database: str) -> Tenant:
+    return make_tenant()
+
+
+@pytest.fixture
+def mallory(database: str) -> Tenant:
+    return make_tenant("Mallory's")
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[AsyncConnectionPool]:
+    async with AsyncConnectionPool(database, min_size=1, max_size=2, open=False) as pool:
+        yield pool
+
+
+@pytest.fixture
+def ring(pool: AsyncConnectionPool) -> KeyRing:
+    return KeyRing(pool, settings.KEY_PEPPERS)
+
+
+async def change(pool: AsyncConnectionPool, statement: LiteralString) -> None:
+    async with pool.connection() as connection:
+        await connection.execute(statement)
+
+
+async def rpm_of(ring: KeyRing, tenant: Tenant) -> tuple[int | None, int | None]:
+    presented = parse_key(tenant.key_text)
+    assert presented is not None
+    found = await ring.find_principal(presented)
+    assert found is not None
+    return found.key_limits.rpm, found.org_limits.rpm
+
+
+async def test_news_of_an_organization_are_news_of_all_its_keys_and_no_others(
+    ring: KeyRing, pool: AsyncConnectionPool, acme: Tenant, mallory: Tenant
+) -> None:
+    assert await rpm_of(ring, acme) == await rpm_of(ring, mallory) == (None, None)
+    await change(pool, "update accounts_organization set rpm = 7")
+
+    ring.forget(acme.org.public_id)
+
+    assert await rpm_of(ring, acme) == (None, 7)
+    assert await rpm_of(ring, mallory) == (None, None)  # still from memory
+
+
+async def test_news_that_come_while_a_key_is_read_are_not_lost(
+    ring: KeyRing, pool: AsyncConnectionPool, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse = auth._parse_row
+
+    def change_meanwhile(*arguments: Any) -> Any:
+        ring.forget(acme.key.public_id)
+        return parse(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(auth, "_parse_row", change_meanwhile)
+        assert await rpm_of(ring, acme) == (None, None)
+    await change(pool, "update accounts_apikey set rpm = 7")
+
+    assert await rpm_of(ring, acme) == (7, None)
