@@ -2,8 +2,8 @@
 
 1. ``start`` opens all connections from one event loop in a thread, so that the test can break
    things meanwhile.
-2. A caller whose connection is refused, or who hears 503, has not been served and comes again; one
-   whose connection breaks later has been, and does not.
+2. A caller whose connection is refused, or who hears a status of ``come_again_on``, has not been
+   served and comes again; one whose connection breaks later has been, and does not.
 3. ``leave`` closes what is still open; ``join`` returns what every caller saw.
 """
 
@@ -11,13 +11,14 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tests.calls import CHAT, WORD
 
 COME_AGAIN_S = 0.3
+PATIENCE_S = 60
 
 
 @dataclass
@@ -50,13 +51,13 @@ class Crowd:
         body: Callable[[int], Mapping[str, Any]],
         *,
         headers: Mapping[str, str] | None = None,
-        patience_s: float = 60,
+        come_again_on: Collection[int] = (503,),
     ) -> None:
         self.callers = [Caller(number) for number in range(count)]
         self._ports = ports
         self._body = body
         self._headers = {"authorization": f"Bearer {key}", **(headers or {})}
-        self._patience_s = patience_s
+        self._come_again_on = come_again_on
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._all()))
 
@@ -81,7 +82,7 @@ class Crowd:
         await asyncio.gather(*coming, return_exceptions=True)
 
     async def _come(self, caller: Caller) -> None:
-        deadline = time.monotonic() + self._patience_s
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             try:
                 async with asyncio.timeout_at(deadline):
@@ -90,7 +91,7 @@ class Crowd:
                 caller.status = 503
             except (OSError, TimeoutError):
                 return
-            if caller.status != 503:
+            if caller.status not in self._come_again_on:
                 return
             caller.refusals += 1
             await asyncio.sleep(COME_AGAIN_S)
