@@ -109,6 +109,5 @@ def price_model(name: str, price: Usage, *, actor: str) -> None:
     if not PublicModel.objects.filter(name=name).exists():
         raise NotFoundError(f"There is no model {name!r}.", code="not_found")
     with transaction.atomic():
-        version = publish_price(name, price, actor=actor)
-        record_change(None, actor, "price.publish", name, after={"version": version.pk})
+        publish_price(name, price, actor=actor)
         transaction.on_commit(announce_catalog_change)

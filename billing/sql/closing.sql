@@ -39,13 +39,14 @@ begin
         as tokens
   ), reserved as (
     -- the charge burns what the hold reserved, first to last
-    select c.request_id, c.org_id, c.quarter, t.grant_id, t.nanos,
+    select c.request_id, c.org_id, c.quarter, t.grant_id, t.place, t.nanos,
       least(t.nanos, greatest(0, c.charged - sum(t.nanos) over (
         partition by c.request_id order by t.place) + t.nanos))::bigint as burned
     from closed c
     cross join lateral unnest(c.grant_ids, c.grant_nanos) with ordinality t(grant_id, nanos, place)
   ), burned as (
-    select r.request_id, r.org_id, r.quarter, r.grant_id, g.kind, sum(r.burned)::bigint nanos
+    select r.request_id, r.org_id, r.quarter, r.grant_id, g.kind, min(r.place) place,
+      sum(r.burned)::bigint nanos
     from reserved r join billing_creditgrant g on g.id = r.grant_id
     where r.burned > 0 group by 1, 2, 3, 4, 5
   ), split as (
@@ -97,6 +98,7 @@ begin
     insert into billing_grantburn (grant_id, txn_id, request_id, amount_nanos)
     select b.grant_id, p.txn_id, b.request_id, b.nanos
     from burned b join posted p on p.org_id = b.org_id and p.quarter = b.quarter
+    order by b.request_id, b.place
   ), windows as (
     update billing_budgetwindow w set
       settled_nanos = w.settled_nanos + q.charged, held_nanos = w.held_nanos - q.held,
