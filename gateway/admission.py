@@ -69,6 +69,7 @@ async def hold_money(
     price = model.price_for(principal.org_id)
     assert price is not None, "the catalogue hands out priced models only"
     assert bounds is not None, "a request that reads well has bounds"
+    ceiling = bounds.ceiling(price)
     await books.hold(
         HoldRequest(
             call.request_id,
@@ -77,7 +78,7 @@ async def hold_money(
             principal.key_id,
             model.name,
             price.version_id,
-            bounds.ceiling(price),
+            ceiling,
             defaults.most_call_s + HOLD_MARGIN_S,
             amount_tokens=bounds.input_tokens + bounds.first_output_tokens,
             is_free=price.is_free,
@@ -89,6 +90,7 @@ async def hold_money(
         books.writer,
         call.request_id,
         price,
+        held_nanos=ceiling,
         covered=bounds.first_output_tokens,
         most=bounds.output_tokens,
     )

@@ -23,5 +23,8 @@ async def serve_token_count(call: Call, runtime: Runtime) -> None:
     )
     draft = Draft(call, principal, runtime.catalog)
     draft.bounds = None  # it will not run: a request against the limits, and no tokens
-    await ask_limits(runtime.limiter, principal, draft, call=call, defaults=runtime.defaults)
+    allowance = await ask_limits(
+        runtime.limiter, principal, draft, call=call, defaults=runtime.defaults
+    )
+    allowance.give_back(runtime.limiter, 0)
     await call.answer(render_count(count_prompt(draft.request)))

@@ -83,6 +83,10 @@ class Meter:
             )
         return replace(self.reported, image=self.images) if self.images else self.reported
 
+    @property
+    def evidence(self) -> Evidence:
+        return Evidence.COUNTED if self.reported is None else Evidence.PROVIDER
+
     def closing(self, outcome: Outcome) -> Closing:
         """Return the settlement this call comes to now."""
         usage = self.usage
@@ -92,7 +96,7 @@ class Meter:
             Act.SETTLE,
             usage=usage,
             charge_nanos=self.price.charge(usage),
-            evidence=Evidence.COUNTED if self.reported is None else Evidence.PROVIDER,
+            evidence=self.evidence,
             outcome=outcome,
             provider=self.provider,
             first_token_ms=None if first is None else _ms(first - self.started_at),

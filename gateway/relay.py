@@ -62,7 +62,7 @@ class Relay:
             await upstream.aclose()
 
     async def _stream_events(self, upstream: EventUpstream) -> None:
-        call, meter = self._call, self._meter
+        call = self._call
         renderer = call.dialect.open_stream(self._request, self._answer)
         outcome = Outcome.COMPLETED
         try:
@@ -79,7 +79,7 @@ class Relay:
             await self._break_off(error)
             raise
         cut_off = renderer.cut_off() if outcome is Outcome.BUDGET_EXHAUSTED else b""
-        last = cut_off + renderer.finish(meter.usage)
+        last = cut_off + renderer.finish(await self._sale.receipt())
         if not call.started:
             await call.start_stream()
         await self._end_stream(outcome, last)
@@ -112,11 +112,12 @@ class Relay:
             meter.add(stream.count_relayed())
             raise
         if not is_whole:
-            await self._end_stream(Outcome.BUDGET_EXHAUSTED, stream.cut_off(meter.usage))
+            receipt = await self._sale.receipt()
+            await self._end_stream(Outcome.BUDGET_EXHAUSTED, stream.cut_off(receipt))
             return
         if stream.usage is None or not meter.report(stream.usage):
             meter.add(stream.count_relayed())
-        await self._end_stream(Outcome.COMPLETED, stream.finish(meter.usage))
+        await self._end_stream(Outcome.COMPLETED, stream.finish(await self._sale.receipt()))
 
     async def _end_stream(self, outcome: Outcome, last: bytes) -> None:
         if self._keep is not None and self._call.recording is not None:
@@ -152,7 +153,7 @@ class Relay:
             events.extend(batch)
         self._count(events)
         body = self._call.dialect.render_answer(
-            self._request, self._answer, events, self._meter.usage
+            self._request, self._answer, events, await self._sale.receipt()
         )
         await self._end_whole(body)
 
@@ -167,7 +168,7 @@ class Relay:
         patched = self._call.dialect.patch_answer(b"".join(parts), self._answer)
         if patched.usage is None or not self._meter.report(patched.usage):
             self._meter.add(patched.count())
-        await self._end_whole(patched.body)
+        await self._end_whole(patched.render(await self._sale.receipt()))
 
     async def _end_whole(self, body: bytes) -> None:
         if self._keep is not None:

@@ -3,8 +3,10 @@
 from accounts.principal import Principal
 from billing.holds import Outcome
 from gateway.books import Books
+from gateway.dialects.receipts import Receipt
 from gateway.metering import Meter
 from gateway.tranches import Tranches
+from kernel.money import Nanos
 
 
 class Sale:
@@ -31,6 +33,13 @@ class Sale:
         """Journal what a running stream has come to, where that is due."""
         if self.meter.checkpoint_due():
             self._books.checkpoint(self.meter.closing(Outcome.INTERRUPTED))
+
+    async def receipt(self) -> Receipt:
+        """Return what the call comes to if it ends now; what is settled is exactly that."""
+        usage = self.meter.usage
+        charge = self.meter.price.charge(usage)
+        held_nanos = await self.tranches.held_for(charge)
+        return Receipt(usage, Nanos(min(charge, held_nanos)), self.meter.evidence)
 
     def complete(self, outcome: Outcome) -> None:
         """Journal and queue what the call came to. Never waits, never raises."""

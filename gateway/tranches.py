@@ -20,22 +20,32 @@ ANSWER_S = 2.0
 
 
 class Tranches:
-    """The output tokens one stream's hold covers, up to ``most``."""
+    """The output tokens one stream's hold of ``held_nanos`` covers, up to ``most``."""
 
     __slots__ = (
         "_asked",
+        "_asked_nanos",
         "_pending",
         "_price",
         "_request_id",
         "_writer",
         "covered",
+        "held_nanos",
         "is_refused",
         "most",
     )
 
     def __init__(
-        self, writer: Writer, request_id: str, price: Price, *, covered: int, most: int
+        self,
+        writer: Writer,
+        request_id: str,
+        price: Price,
+        *,
+        held_nanos: int,
+        covered: int,
+        most: int,
     ) -> None:
+        self.held_nanos = held_nanos
         self.covered = covered
         self.most = most
         self.is_refused = False
@@ -44,6 +54,7 @@ class Tranches:
         self._price = price
         self._pending: asyncio.Future[bool] | None = None
         self._asked = 0
+        self._asked_nanos = 0
 
     def is_tight(self, used: int) -> bool:
         """Tell whether half of the current tranche is used and more may come."""
@@ -55,8 +66,10 @@ class Tranches:
         if self._pending is not None or self.is_refused or not self.is_tight(used):
             return
         self._asked = min(TRANCHE_TOKENS, self.most - self.covered)
-        cost = -(-self._asked * self._price.highest_output // UNITS_PER_PRICE)
-        self._pending = self._writer.extend(Extension(self._request_id, cost, self._asked))
+        self._asked_nanos = -(-self._asked * self._price.highest_output // UNITS_PER_PRICE)
+        self._pending = self._writer.extend(
+            Extension(self._request_id, self._asked_nanos, self._asked)
+        )
 
     async def cover(self, used: int) -> bool:
         """Tell whether ``used`` tokens are held for, waiting for an answer that is on its way.
@@ -65,12 +78,22 @@ class Tranches:
         """
         while used > self.covered and self.covered < self.most and not self.is_refused:
             self.extend_ahead(used)
-            if self._pending is not None:
-                await asyncio.wait([self._pending], timeout=ANSWER_S)
-                if not self._pending.done():
-                    self._pending.cancel()
-                self._take_answer()
+            await self._await_answer()
         return used <= self.covered or self.covered >= self.most
+
+    async def held_for(self, charge_nanos: int) -> int:
+        """Return how much is held, at least for this charge once an answer on its way has come."""
+        self._take_answer()
+        if charge_nanos > self.held_nanos:
+            await self._await_answer()
+        return self.held_nanos
+
+    async def _await_answer(self) -> None:
+        if self._pending is not None:
+            await asyncio.wait([self._pending], timeout=ANSWER_S)
+            if not self._pending.done():
+                self._pending.cancel()
+            self._take_answer()
 
     def _take_answer(self) -> None:
         pending = self._pending
@@ -79,5 +102,6 @@ class Tranches:
         self._pending = None
         if not pending.cancelled() and pending.result():
             self.covered += self._asked
+            self.held_nanos += self._asked_nanos
         else:
             self.is_refused = True

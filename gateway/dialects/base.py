@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from billing.usage import Usage
 from gateway.chat import Answer, ChatRequest, StreamEvent
 from gateway.dialects.rate_headers import Headers, RateStandings
+from gateway.dialects.receipts import Receipt
 from kernel.errors import TollgateError
 
 
@@ -32,7 +33,7 @@ class StreamRenderer(Protocol):
         """Return the last chunk of an only choice that no money is left for."""
         ...
 
-    def finish(self, usage: Usage) -> bytes:
+    def finish(self, receipt: Receipt) -> bytes:
         """Return the closing frames of a stream that ended well."""
         ...
 
@@ -80,11 +81,11 @@ class PassThrough(Protocol):
         """Cut whole frames from the end until ``excess`` tokens are gone, or nothing is left."""
         ...
 
-    def cut_off(self, usage: Usage) -> bytes:
+    def cut_off(self, receipt: Receipt) -> bytes:
         """Return the closing frames of an answer that no money is left for."""
         ...
 
-    def finish(self, usage: Usage) -> bytes:
+    def finish(self, receipt: Receipt) -> bytes:
         """Return the closing frames, which were kept back until the call is in the journal."""
         ...
 
@@ -93,10 +94,11 @@ class PatchedAnswer(Protocol):
     """A whole answer under our id and model, and the provider's figures where it gave any."""
 
     @property
-    def body(self) -> bytes: ...
-
-    @property
     def usage(self) -> Usage | None: ...
+
+    def render(self, receipt: Receipt) -> bytes:
+        """Return the body, with what the call came to in its usage object."""
+        ...
 
     def count(self) -> int:
         """Return our own count of the tokens in it."""
@@ -155,7 +157,7 @@ class Dialect(Protocol):
         ...
 
     def render_answer(
-        self, request: ChatRequest, answer: Answer, events: Iterable[StreamEvent], usage: Usage
+        self, request: ChatRequest, answer: Answer, events: Iterable[StreamEvent], receipt: Receipt
     ) -> bytes:
         """Return the whole body of an answer that is not streamed."""
         ...

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-from billing.usage import Usage
 from gateway.chat import Answer, ChatRequest, StreamEvent
 from gateway.dialects.anthropic import errors, models, requests, responses
 from gateway.dialects.anthropic.passthrough import PassThroughStream, patch_answer
@@ -21,6 +20,7 @@ from gateway.dialects.rate_headers import (
     anthropic_ratelimit_headers,
     x_ratelimit_headers,
 )
+from gateway.dialects.receipts import Receipt
 from kernel import clock
 from kernel.errors import TollgateError
 
@@ -53,9 +53,9 @@ class AnthropicDialect:
         )
 
     def render_answer(
-        self, request: ChatRequest, answer: Answer, events: Iterable[StreamEvent], usage: Usage
+        self, request: ChatRequest, answer: Answer, events: Iterable[StreamEvent], receipt: Receipt
     ) -> bytes:
-        return responses.render_answer(answer, events, usage)
+        return responses.render_answer(answer, events, receipt)
 
     def open_stream(self, request: ChatRequest, answer: Answer) -> StreamRenderer:
         return AnthropicStream(answer)

@@ -13,8 +13,9 @@ from billing.usage import Usage
 from gateway.chat import Answer, ChoiceFinished, StopReason
 from gateway.dialects.anthropic.frames import Frame, FrameReader
 from gateway.dialects.anthropic.stream import STOP, render_block_stop, render_end, render_start
-from gateway.dialects.anthropic.usage import parse_usage
+from gateway.dialects.anthropic.usage import parse_usage, render_usage
 from gateway.dialects.base import CutFrames
+from gateway.dialects.receipts import Receipt, replace_usage
 from gateway.tokenizer import count_tokens
 from kernel.errors import UpstreamError
 
@@ -29,7 +30,7 @@ class PassThroughStream:
         self._reader = FrameReader()
         self._uncounted: list[Frame] = []
         self._figures: dict[str, Any] = {}
-        self._last: list[bytes] = []
+        self._last: list[Frame] = []
         self._open: int | None = None
         self._is_started = False
 
@@ -63,13 +64,17 @@ class PassThroughStream:
                 self._is_started = False
         return CutFrames(b"".join(frame.data for frame in kept), gone)
 
-    def cut_off(self, usage: Usage) -> bytes:
+    def cut_off(self, receipt: Receipt) -> bytes:
         start = b"" if self._is_started else render_start(self._answer)
         block = b"" if self._open is None else render_block_stop(self._open)
-        return start + block + render_end(ChoiceFinished(0, StopReason.BUDGET), usage) + STOP
+        return start + block + render_end(ChoiceFinished(0, StopReason.BUDGET), receipt) + STOP
 
-    def finish(self, usage: Usage) -> bytes:
-        return b"".join(self._last)
+    def finish(self, receipt: Receipt) -> bytes:
+        own = render_usage(receipt.usage)
+        return b"".join(
+            replace_usage(frame.data, receipt.stamp(frame.event.get("usage"), own))
+            for frame in self._last
+        )
 
     def _take(self, frame: Frame) -> bytes:
         match frame.kind:
@@ -100,7 +105,7 @@ class PassThroughStream:
         return b"event: message_start\ndata: %b\n\n" % orjson.dumps(frame.event)
 
     def _keep_back(self, frame: Frame) -> None:
-        self._last.append(frame.data)
+        self._last.append(frame)
         self._add_figures(frame.event.get("usage"))
         self.is_done = self.is_done or frame.kind == "message_stop"
 
@@ -114,13 +119,17 @@ class PassThroughStream:
 class PatchedMessage:
     """Implements ``PatchedAnswer``."""
 
-    body: bytes
+    parsed: dict[str, Any]
     usage: Usage | None
-    content: list[Any]
 
     def count(self) -> int:
         """Return our own count of the tokens in its blocks."""
-        return sum(_count_block(block) for block in self.content if isinstance(block, dict))
+        content = self.parsed["content"]
+        return sum(_count_block(block) for block in content if isinstance(block, dict))
+
+    def render(self, receipt: Receipt) -> bytes:
+        usage = receipt.stamp(self.parsed.get("usage"), render_usage(receipt.usage))
+        return orjson.dumps({**self.parsed, "usage": usage})
 
 
 def patch_answer(body: bytes, answer: Answer) -> PatchedMessage:
@@ -138,7 +147,7 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedMessage:
         raise UpstreamError("The model's provider sent an answer that is no message.")
     parsed["id"] = answer.completion_id
     parsed["model"] = answer.model
-    return PatchedMessage(orjson.dumps(parsed), parse_usage(parsed.get("usage")), parsed["content"])
+    return PatchedMessage(parsed, parse_usage(parsed.get("usage")))
 
 
 def _count_block(block: dict[str, Any]) -> int:

@@ -5,7 +5,6 @@ from types import MappingProxyType
 
 import orjson
 
-from billing.usage import Usage
 from gateway.chat import (
     Answer,
     ChoiceFinished,
@@ -18,6 +17,7 @@ from gateway.chat import (
     ToolCallStarted,
 )
 from gateway.dialects.anthropic.usage import render_usage
+from gateway.dialects.receipts import Receipt
 from gateway.dialects.writing import dump_text
 
 STOP_REASONS: Mapping[StopReason, str] = MappingProxyType(
@@ -32,7 +32,7 @@ STOP_REASONS: Mapping[StopReason, str] = MappingProxyType(
 )
 
 
-def render_answer(answer: Answer, events: Iterable[StreamEvent], usage: Usage) -> bytes:
+def render_answer(answer: Answer, events: Iterable[StreamEvent], receipt: Receipt) -> bytes:
     """Return the body of a whole answer: a block for each stretch of text, thinking, each call."""
     said = tuple(events)
     ends = [event for event in said if isinstance(event, ChoiceFinished)]
@@ -47,7 +47,9 @@ def render_answer(answer: Answer, events: Iterable[StreamEvent], usage: Usage) -
         b",".join(block.render() for block in _gather(said)),
         STOP_REASONS[end.reason].encode(),
         b"null" if stop is None else dump_text(stop),
-        orjson.dumps({**render_usage(usage), "service_tier": "standard"}),
+        orjson.dumps(
+            {**render_usage(receipt.usage), "service_tier": "standard", **receipt.fields()}
+        ),
     )
 
 

@@ -26,6 +26,7 @@ from gateway.chat import (
 from gateway.dialects.anthropic.errors import render_error
 from gateway.dialects.anthropic.responses import STOP_REASONS
 from gateway.dialects.anthropic.usage import render_usage
+from gateway.dialects.receipts import Receipt
 from gateway.dialects.writing import dump_text
 from kernel.errors import TollgateError
 
@@ -71,12 +72,12 @@ class AnthropicStream:
         self._end = ChoiceFinished(0, StopReason.BUDGET)
         return b""
 
-    def finish(self, usage: Usage) -> bytes:
+    def finish(self, receipt: Receipt) -> bytes:
         """Return what ends the stream: the open block's stop, the reason, the figures."""
         frames: list[bytes] = []
         self._begin(frames)
         self._stop(frames)
-        frames += (render_end(self._end, usage), STOP)
+        frames += (render_end(self._end, receipt), STOP)
         return b"".join(frames)
 
     def fail(self, error: TollgateError) -> bytes:
@@ -160,7 +161,7 @@ def render_block_stop(index: int) -> bytes:
     return b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n' % index
 
 
-def render_end(end: ChoiceFinished, usage: Usage) -> bytes:
+def render_end(end: ChoiceFinished, receipt: Receipt) -> bytes:
     """Return the frame with the reason and the cumulative figures."""
     stop = end.stop_sequence
     is_cut = end.reason is StopReason.BUDGET
@@ -171,6 +172,6 @@ def render_end(end: ChoiceFinished, usage: Usage) -> bytes:
     ) % (
         STOP_REASONS[end.reason].encode(),
         b"null" if stop is None else dump_text(stop),
-        orjson.dumps(render_usage(usage)),
+        orjson.dumps({**render_usage(receipt.usage), **receipt.fields()}),
         b',"x_tollgate":{"code":"budget_exhausted"}' if is_cut else b"",
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-from billing.usage import Usage
 from gateway.chat import Answer, ChatRequest, StreamEvent
 from gateway.dialects.base import (
     Dialect,
@@ -18,6 +17,7 @@ from gateway.dialects.openai.requests import check_request, read_body
 from gateway.dialects.openai.responses import render_answer, render_model, render_models
 from gateway.dialects.openai.stream import OpenAIStream
 from gateway.dialects.rate_headers import Headers, RateStandings, x_ratelimit_headers
+from gateway.dialects.receipts import Receipt
 from kernel.errors import TollgateError
 
 
@@ -40,9 +40,9 @@ class OpenAIDialect:
         )
 
     def render_answer(
-        self, request: ChatRequest, answer: Answer, events: Iterable[StreamEvent], usage: Usage
+        self, request: ChatRequest, answer: Answer, events: Iterable[StreamEvent], receipt: Receipt
     ) -> bytes:
-        return render_answer(request, answer, events, usage)
+        return render_answer(request, answer, events, receipt)
 
     def open_stream(self, request: ChatRequest, answer: Answer) -> StreamRenderer:
         return OpenAIStream(request, answer)

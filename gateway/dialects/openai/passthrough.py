@@ -1,9 +1,9 @@
 """OpenAI answers that pass through: whole frames as bytes, a few fields patched, few frames parsed.
 
 The first frame is parsed to learn how this server writes its id and model; from then on both are
-replaced as bytes. Frames are parsed only when they carry usage, an error, or the end. What was
-relayed is kept until it is counted: at a checkpoint, or at an end without the provider's own
-figures.
+replaced as bytes. Frames are parsed only when they carry usage, an error, or the end. The last
+usage is kept back until the call is in the journal, and then says what it cost. What was relayed is
+kept until it is counted: at a checkpoint, or at an end without the provider's own figures.
 """
 
 import re
@@ -15,7 +15,9 @@ import orjson
 from billing.usage import Usage
 from gateway.chat import Answer, ChatRequest
 from gateway.dialects.base import CutFrames
+from gateway.dialects.openai.responses import render_usage
 from gateway.dialects.openai.stream import DONE, OpenAIStream
+from gateway.dialects.receipts import Receipt, replace_usage
 from gateway.tokenizer import count_tokens
 from kernel.errors import UpstreamError
 
@@ -39,13 +41,15 @@ class PassThroughStream:
         self._answer = answer
         self._include_usage = request.include_usage
         self._buffer = b""
+        self._last = b""
         self._uncounted: list[bytes] = []
         self._patches: list[tuple[bytes, bytes]] = []
 
     def feed(self, data: bytes) -> bytes:
         """Take what arrived and return the frames that are whole, patched; maybe nothing.
 
-        The closing ``[DONE]`` is kept back: it is sent after the call is in the journal.
+        Usage at the end and the closing ``[DONE]`` are kept back: they are sent after the call is
+        in the journal.
 
         Raises:
             UpstreamError: for an error frame, an endless frame, or a first frame that is no JSON.
@@ -70,21 +74,20 @@ class PassThroughStream:
         if not self._patches:
             self._learn(frames)
         marks = [place for place in map(frames.find, _MARKS) if place >= 0]
-        if marks:
-            before = frames.rfind(b"\n\n", 0, min(marks))
+        if marks or self._last:
+            before = -1 if self._last else frames.rfind(b"\n\n", 0, min(marks))
             start = 0 if before < 0 else before + 2
             frames = frames[:start] + self._sort_out(frames[start:])
-        for found, wanted in self._patches:
-            frames = frames.replace(found, wanted)
+        frames = self._rename(frames)
         if not self._include_usage and b'"usage"' in frames:
             frames = _NULL_USAGE.sub(b"", frames.replace(b',"usage":null', b""))
         return frames
 
     def count_relayed(self) -> int:
         """Return our own count of the tokens relayed since the last count."""
-        relayed = b"".join(self._uncounted)
-        self._uncounted.clear()
-        return _count_spoken(relayed)
+        relayed = [*self._uncounted, self._last] if self.is_done else self._uncounted
+        self._uncounted = []
+        return _count_spoken(b"".join(relayed))
 
     @property
     def uncounted_frames(self) -> int:
@@ -98,12 +101,21 @@ class PassThroughStream:
             gone += _count_spoken(kept.pop())
         return CutFrames(b"".join(frame + b"\n\n" for frame in kept), gone)
 
-    def cut_off(self, usage: Usage) -> bytes:
+    def cut_off(self, receipt: Receipt) -> bytes:
         renderer = OpenAIStream(self._request, self._answer)
-        return renderer.cut_off() + renderer.finish(usage)
+        return renderer.cut_off() + renderer.finish(receipt)
 
-    def finish(self, usage: Usage) -> bytes:
-        return DONE  # the usage frame went out as it came
+    def finish(self, receipt: Receipt) -> bytes:
+        if not self._last:
+            return OpenAIStream(self._request, self._answer).finish(receipt)
+        usage = _parse_frame(self._last).get("usage")
+        stamped = receipt.stamp(usage, render_usage(receipt.usage))
+        return self._rename(replace_usage(self._last, stamped)) + b"\n\n" + DONE
+
+    def _rename(self, frames: bytes) -> bytes:
+        for found, wanted in self._patches:
+            frames = frames.replace(found, wanted)
+        return frames
 
     def _learn(self, frames: bytes) -> None:
         for line in frames.split(b"\n"):
@@ -122,6 +134,11 @@ class PassThroughStream:
     def _sort_out(self, frames: bytes) -> bytes:
         kept = []
         for frame in frames.split(b"\n\n"):
+            if not frame:
+                continue
+            if self._last and not frame.startswith(_DONE):
+                kept.append(self._last)  # more comes: this usage was not the last
+                self._last = b""
             if frame.startswith(_DONE):
                 self.is_done = True
             elif _ERROR.match(frame):
@@ -130,8 +147,8 @@ class PassThroughStream:
                 body = _parse_frame(frame)
                 self.usage = parse_usage(body.get("usage"))
                 if body.get("choices") or self._include_usage:
-                    kept.append(frame)
-            elif frame:
+                    self._last = frame
+            else:
                 kept.append(frame)
         return b"".join(frame + b"\n\n" for frame in kept)
 
@@ -150,12 +167,17 @@ def _parse_frame(line: bytes) -> dict[str, Any]:
 class PatchedAnswer:
     """A whole answer under our id and model, and the provider's figures where it gave any."""
 
-    body: bytes
+    parsed: dict[str, Any]
+    original: bytes
     usage: Usage | None
 
     def count(self) -> int:
         """Return our own count of the tokens in its text."""
-        return _count_spoken(self.body)
+        return _count_spoken(self.original)
+
+    def render(self, receipt: Receipt) -> bytes:
+        usage = receipt.stamp(self.parsed.get("usage"), render_usage(receipt.usage))
+        return orjson.dumps({**self.parsed, "usage": usage})
 
 
 def patch_answer(body: bytes, answer: Answer) -> PatchedAnswer:
@@ -173,7 +195,7 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedAnswer:
         raise UpstreamError("The model's provider sent an answer that is no completion.")
     parsed["id"] = answer.completion_id
     parsed["model"] = answer.model
-    return PatchedAnswer(orjson.dumps(parsed), parse_usage(parsed.get("usage")))
+    return PatchedAnswer(parsed, body, parse_usage(parsed.get("usage")))
 
 
 def _count_spoken(data: bytes) -> int:

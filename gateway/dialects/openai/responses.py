@@ -19,6 +19,7 @@ from gateway.chat import (
     ToolCallStarted,
 )
 from gateway.dialects.base import ListedModel
+from gateway.dialects.receipts import Receipt
 from gateway.dialects.writing import dump_text
 
 FINISH_REASONS: Mapping[StopReason, str] = MappingProxyType(
@@ -54,7 +55,7 @@ def render_usage(usage: Usage) -> dict[str, Any]:
 
 
 def render_answer(
-    request: ChatRequest, answer: Answer, events: Iterable[StreamEvent], usage: Usage
+    request: ChatRequest, answer: Answer, events: Iterable[StreamEvent], receipt: Receipt
 ) -> bytes:
     """Return the body of a whole answer; a choice without text and with calls has null content."""
     choices = [_Choice() for _ in range(request.n)]
@@ -83,7 +84,7 @@ def render_answer(
             b',"choices":[',
             b",".join(choice.render(index) for index, choice in enumerate(choices)),
             b'],"usage":',
-            orjson.dumps(render_usage(usage)),
+            orjson.dumps({**render_usage(receipt.usage), **receipt.fields()}),
             b"}",
         )
     )

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 import orjson
 
-from billing.usage import Usage
 from gateway.chat import (
     Answer,
     ChatRequest,
@@ -25,6 +24,7 @@ from gateway.chat import (
 )
 from gateway.dialects.openai.errors import render_error
 from gateway.dialects.openai.responses import FINISH_REASONS, render_usage
+from gateway.dialects.receipts import Receipt
 from gateway.dialects.writing import dump_text
 from kernel.errors import TollgateError
 
@@ -76,11 +76,12 @@ class OpenAIStream:
         self._opened = max(self._opened, 1)
         return self.render([ChoiceFinished(0, StopReason.BUDGET)])
 
-    def finish(self, usage: Usage) -> bytes:
+    def finish(self, receipt: Receipt) -> bytes:
         """Return the usage chunk, where it was asked for, and the end."""
         if not self._include_usage:
             return DONE
-        return b'%b],"usage":%b}\n\n%b' % (self._head, orjson.dumps(render_usage(usage)), DONE)
+        usage = orjson.dumps({**render_usage(receipt.usage), **receipt.fields()})
+        return b'%b],"usage":%b}\n\n%b' % (self._head, usage, DONE)
 
     def fail(self, error: TollgateError) -> bytes:
         """Return the error frame and the end; no choice is said to have finished."""

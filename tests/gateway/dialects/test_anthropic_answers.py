@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from billing.usage import Usage
+from billing.usage import Evidence, Usage
 from gateway.catalog import CatalogModel
 from gateway.chat import (
     Answer,
@@ -21,7 +21,9 @@ from gateway.chat import (
 )
 from gateway.dialects.anthropic import DIALECT
 from gateway.dialects.anthropic.usage import parse_usage
+from gateway.dialects.receipts import Receipt
 from kernel import errors
+from kernel.money import Nanos
 from tests.gateway.dialects.anthropic_asking import ask
 
 ANSWER = Answer("msg_1", "hacxgpt", 1710000000, "fp_1", "req_1", 10)
@@ -56,7 +58,7 @@ PING = 'event: ping\ndata: {"type":"ping"}\n\n'
 STOP = 'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 FIGURES = (
     '{"input_tokens":10,"output_tokens":8,"cache_creation_input_tokens":0,'
-    '"cache_read_input_tokens":0}'
+    '"cache_read_input_tokens":0,"cost":0.0000215,"x_tollgate":{"evidence":"provider"}}'
 )
 
 
@@ -81,21 +83,27 @@ def ended(reason: str, usage: str, sequence: str = "null") -> str:
     return framed("message_delta", reason)
 
 
+def bill(usage: Usage) -> Receipt:
+    return Receipt(usage, Nanos(21_500), Evidence.PROVIDER)
+
+
 def streamed(events: Sequence[StreamEvent], usage: Usage = PLAIN) -> str:
     stream = DIALECT.open_stream(ask(stream=True), ANSWER)
-    return (b"".join(stream.render([event]) for event in events) + stream.finish(usage)).decode()
+    said = [stream.render([event]) for event in events]
+    return (b"".join(said) + stream.finish(bill(usage))).decode()
 
 
 def whole(events: Sequence[StreamEvent], usage: Usage = PLAIN) -> Any:
-    return orjson.loads(DIALECT.render_answer(ask(), ANSWER, events, usage))
+    return orjson.loads(DIALECT.render_answer(ask(), ANSWER, events, bill(usage)))
 
 
 def test_a_whole_answer_is_this_byte_by_byte() -> None:
-    assert DIALECT.render_answer(ask(), ANSWER, HELLO, PLAIN).decode() == (
+    assert DIALECT.render_answer(ask(), ANSWER, HELLO, bill(PLAIN)).decode() == (
         '{"id":"msg_1","type":"message","role":"assistant","model":"hacxgpt",'
         '"content":[{"type":"text","text":"Hello \\"é\\"\\n"}],"stop_reason":"end_turn",'
         '"stop_sequence":null,"usage":{"input_tokens":10,"output_tokens":8,'
-        '"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"service_tier":"standard"}}'
+        '"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"service_tier":"standard",'
+        '"cost":0.0000215,"x_tollgate":{"evidence":"provider"}}}'
     )
 
 
@@ -135,7 +143,8 @@ def test_blocks_follow_one_another_byte_by_byte() -> None:
         + ended(
             "tool_use",
             '{"input_tokens":7,"output_tokens":8,"cache_creation_input_tokens":1,'
-            '"cache_read_input_tokens":2,"output_tokens_details":{"thinking_tokens":2}}',
+            '"cache_read_input_tokens":2,"output_tokens_details":{"thinking_tokens":2},'
+            '"cost":0.0000215,"x_tollgate":{"evidence":"provider"}}',
         )
         + STOP
     )
@@ -159,6 +168,8 @@ def test_the_same_events_make_the_same_blocks_in_a_whole_answer() -> None:
         "cache_read_input_tokens": 2,
         "output_tokens_details": {"thinking_tokens": 2},
         "service_tier": "standard",
+        "cost": 0.0000215,
+        "x_tollgate": {"evidence": "provider"},
     }
     assert parse_usage(answer["usage"]) == USAGE
 
@@ -216,7 +227,7 @@ def test_a_stream_that_breaks_ends_with_an_error_and_nothing_more() -> None:
 def test_a_stream_without_money_for_the_rest_ends_cleanly_and_says_so() -> None:
     stream = DIALECT.open_stream(ask(stream=True), ANSWER)
 
-    said = stream.render(HELLO[:1]) + stream.cut_off() + stream.finish(PLAIN)
+    said = stream.render(HELLO[:1]) + stream.cut_off() + stream.finish(bill(PLAIN))
 
     end = (
         '"delta":{"stop_reason":"max_tokens","stop_sequence":null},"usage":'

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from billing.usage import Usage
+from billing.usage import Evidence, Usage
 from gateway.catalog import CatalogModel
 from gateway.chat import (
     Answer,
@@ -21,11 +21,14 @@ from gateway.chat import (
     ToolCallStarted,
 )
 from gateway.dialects.openai import DIALECT
+from gateway.dialects.receipts import Receipt
 from kernel.errors import BadRequestError, NoCreditError, UpstreamError
+from kernel.money import Nanos
 from tests.gateway.dialects.asking import ask
 
 ANSWER = Answer("chatcmpl-1", "hacxgpt", 1710000000, "fp_1")
 USAGE = Usage(input=7, cached_input=3, output=6, reasoning=2, request=1)
+RECEIPT = Receipt(USAGE, Nanos(21_500), Evidence.PROVIDER)
 HELLO: Sequence[StreamEvent] = (
     TextDelta(0, "Hel", 1),
     TextDelta(0, 'lo "é"\n', 1),
@@ -43,7 +46,8 @@ USAGE_JSON = (
     '{"prompt_tokens":10,"completion_tokens":8,"total_tokens":18,'
     '"prompt_tokens_details":{"cached_tokens":3,"audio_tokens":0},'
     '"completion_tokens_details":{"reasoning_tokens":2,"audio_tokens":0,'
-    '"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}'
+    '"accepted_prediction_tokens":0,"rejected_prediction_tokens":0},'
+    '"cost":0.0000215,"x_tollgate":{"evidence":"provider"}}'
 )
 CHUNK = (
     'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1710000000,'
@@ -54,11 +58,11 @@ BETWEEN = '"logprobs":null,"finish_reason":null}]'
 
 def streamed(request: ChatRequest, events: Sequence[StreamEvent]) -> str:
     stream = DIALECT.open_stream(request, ANSWER)
-    return (stream.render(events) + stream.finish(USAGE)).decode()
+    return (stream.render(events) + stream.finish(RECEIPT)).decode()
 
 
 def whole(request: ChatRequest, events: Sequence[StreamEvent]) -> Any:
-    return orjson.loads(DIALECT.render_answer(request, ANSWER, events, USAGE))
+    return orjson.loads(DIALECT.render_answer(request, ANSWER, events, RECEIPT))
 
 
 def deltas(text: str, choice: int = 0) -> list[Any]:
@@ -68,7 +72,7 @@ def deltas(text: str, choice: int = 0) -> list[Any]:
 
 
 def test_a_whole_answer_is_this_byte_by_byte() -> None:
-    assert DIALECT.render_answer(ask(), ANSWER, HELLO, USAGE).decode() == (
+    assert DIALECT.render_answer(ask(), ANSWER, HELLO, RECEIPT).decode() == (
         '{"id":"chatcmpl-1","object":"chat.completion","created":1710000000,"model":"hacxgpt",'
         '"system_fingerprint":"fp_1","choices":[{"index":0,"message":{"role":"assistant",'
         '"content":"Hello \\"é\\"\\n","refusal":null},"logprobs":null,"finish_reason":"stop"}],'

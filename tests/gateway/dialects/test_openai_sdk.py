@@ -8,6 +8,7 @@ import orjson
 import pytest
 from openai import APIError, BadRequestError, OpenAI
 
+from billing.usage import Evidence
 from gateway.chat import (
     Answer,
     ChatRequest,
@@ -18,8 +19,10 @@ from gateway.chat import (
     ToolCallStarted,
 )
 from gateway.dialects.openai import DIALECT
+from gateway.dialects.receipts import Receipt
 from gateway.providers.simulator import plan
 from kernel import errors
+from kernel.money import Nanos
 from tests.gateway.dialects.asking import WEATHER, check_body
 
 
@@ -39,16 +42,16 @@ def serve(call: httpx2.Request) -> httpx2.Response:
     except errors.BadRequestError as error:
         return httpx2.Response(400, content=DIALECT.render_error(error, "req_1"))
     answer = Answer("chatcmpl-1", request.model, 1710000000, "fp_1")
-    usage = plan(request).usage
+    receipt = Receipt(plan(request).usage, Nanos(21_500), Evidence.PROVIDER)
     if not request.stream:
-        body = DIALECT.render_answer(request, answer, happened(request), usage)
+        body = DIALECT.render_answer(request, answer, happened(request), receipt)
         return httpx2.Response(200, content=body, headers={"content-type": "application/json"})
     stream = DIALECT.open_stream(request, answer)
     frames = stream.render(happened(request))
     if request.model == "hacxgpt-faulty":
         frames += stream.fail(errors.UpstreamError("It broke off."))
     else:
-        frames += stream.finish(usage)
+        frames += stream.finish(receipt)
     return httpx2.Response(200, content=frames, headers={"content-type": "text/event-stream"})
 
 
