@@ -17,6 +17,7 @@ from kernel.errors import BadRequestError, ConflictError
 from kernel.money import check_nanos, render_usd
 
 MOST_TIERS = 10
+MOST_LISTED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,3 +166,29 @@ def set_provider_cost(
             None, actor, "cost.set", f"{provider} {upstream_model}", after={"version": cost.pk}
         )
     return cost
+
+
+def list_versions(model: str) -> list[PriceVersion]:
+    """Return a model's versions, the list's and organizations' own, newest first."""
+    versions = PriceVersion.objects.filter(model=model).select_related("org")
+    return list(versions.order_by("-effective_from", "-id")[:MOST_LISTED])
+
+
+def render_version(version: PriceVersion) -> dict[str, Any]:
+    """Return a version for programs: prices as decimal strings of USD per 1M units."""
+    return {
+        "id": version.pk,
+        "model": version.model,
+        "organization": None if version.org is None else version.org.public_id,
+        "effective_from": version.effective_from.isoformat(),
+        "usd_per_million": {
+            bucket: render_usd(nanos, places=2)
+            for bucket, nanos in version.as_prices().as_dict().items()
+        },
+        "tiers": {
+            bucket: [[above, render_usd(nanos, places=2)] for above, nanos in steps]
+            for bucket, steps in version.tiers_by_bucket.items()
+        },
+        "created_by": version.created_by,
+        "approved_by": version.approved_by or None,
+    }

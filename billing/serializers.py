@@ -15,7 +15,6 @@ from billing.reports import Bucket, UsagePage
 from billing.rollups import UsageSum
 from billing.standing import BudgetStanding, Credits, Generation, KeyStanding
 from billing.usage import BUCKETS, Usage
-from kernel.errors import TollgateError
 from kernel.money import render_usd
 
 Json = dict[str, Any]
@@ -102,17 +101,6 @@ def render_generation(generation: Generation) -> Json:
         "list_cost": render_usd(event.list_nanos),
         "first_token_ms": event.first_token_ms,
         "duration_ms": event.duration_ms,
-    }
-
-
-def render_error(error: TollgateError) -> Json:
-    return {
-        "error": {
-            "message": error.message,
-            "type": error.kind,
-            "param": error.param,
-            "code": error.code,
-        }
     }
 
 

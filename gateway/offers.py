@@ -7,7 +7,8 @@ from django.db import transaction
 
 from accounts.audit import record_change
 from accounts.rate_limits import Changes, change_limits
-from billing.prices import publish_price
+from billing.models import PriceVersion
+from billing.prices import PriceSpec, publish, publish_price
 from billing.usage import Usage
 from gateway.models import Deployment, Provider, PublicModel
 from gateway.news import announce_catalog_change
@@ -99,15 +100,16 @@ def limit_model(name: str, changes: Changes, *, actor: str) -> PublicModel:
     return model
 
 
-def price_model(name: str, price: Usage, *, actor: str) -> None:
-    """Give a model a new price from now on.
+def price_model(spec: PriceSpec, *, actor: str) -> PriceVersion:
+    """Publish a price of a model, the list's or an organization's own.
 
     Raises:
-        NotFoundError: for an unknown model.
+        NotFoundError: for an unknown model; what ``billing.prices.publish`` raises.
 
     """
-    if not PublicModel.objects.filter(name=name).exists():
-        raise NotFoundError(f"There is no model {name!r}.", code="not_found")
+    if not PublicModel.objects.filter(name=spec.model).exists():
+        raise NotFoundError(f"There is no model {spec.model!r}.", code="not_found", param="model")
     with transaction.atomic():
-        publish_price(name, price, actor=actor)
+        version = publish(spec, actor=actor)
         transaction.on_commit(announce_catalog_change)
+    return version

@@ -2,9 +2,10 @@
 
 1. A place is taken, or the answer is 503: readers never crowd out calls, nor open connections
    without bound.
-2. The request goes straight to its view, in a thread: a key opens it; there are no sessions,
-   cookies or CSRF tokens. Its body is let go unread, since every path is a GET.
-3. The thread's connections are closed before the thread ends.
+2. A body is read under a small limit and a deadline; where a path only reads, it is let go unread.
+3. The request goes straight to its view, in a thread: a key opens it; there are no sessions,
+   cookies or CSRF tokens.
+4. The thread's connections are closed before the thread ends.
 """
 
 import asyncio
@@ -21,23 +22,35 @@ from django.urls import re_path
 from billing import urls_api
 from gateway.call import Call
 from gateway.dialects.openai import DIALECT
-from kernel.errors import UnavailableError
+from kernel.errors import SlowBodyError, TooLargeError, UnavailableError
 
 MOST_AT_ONCE = 8
 WAIT_S = 2.0
+MOST_BODY_BYTES = 65_536
+BODY_WAIT_S = 10.0
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
 def api_routes() -> list[Any]:
     """Return the routes of the customers' API, for Channels' router."""
-    handler: Any = ApiHandler()
-    return [re_path(str(path.pattern), handler) for path in urls_api.urlpatterns]
+    places = asyncio.Semaphore(MOST_AT_ONCE)
+    readers: Any = ApiHandler(places, reads_bodies=False)
+    writers: Any = ApiHandler(places, reads_bodies=True)
+    return [
+        re_path(str(path.pattern), readers if _only_reads(path.callback) else writers)
+        for path in urls_api.urlpatterns
+    ]
+
+
+def _only_reads(view: Any) -> bool:
+    return set(view.cls.http_method_names) <= {"get", "head"}
 
 
 class ApiHandler(ASGIHandler):
-    def __init__(self) -> None:
+    def __init__(self, places: asyncio.Semaphore, *, reads_bodies: bool) -> None:
         super().__init__()
-        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._places = places
+        self._reads_bodies = reads_bodies
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -48,7 +61,10 @@ class ApiHandler(ASGIHandler):
             await Call(dict(scope["headers"]), b"", DIALECT, send).refuse(busy)
             return
         try:
-            await super().__call__(scope, _without_body(receive), send)
+            body = await _read_body(receive) if self._reads_bodies else b""
+            await super().__call__(scope, _replay(body, receive), send)
+        except (TooLargeError, SlowBodyError) as error:
+            await Call(dict(scope["headers"]), b"", DIALECT, send).refuse(error)
         finally:
             self._places.release()
 
@@ -72,15 +88,45 @@ class ApiHandler(ASGIHandler):
             await sync_to_async(connections.close_all)()
 
 
-def _without_body(receive: Receive) -> Receive:
-    """Return a channel that begins with an empty body and then says only that the caller left."""
+async def _read_body(receive: Receive) -> bytes:
+    """Return a request's body.
+
+    Raises:
+        TooLargeError: for more than 64 KiB; SlowBodyError: when it takes longer than ten seconds.
+
+    """
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(BODY_WAIT_S):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return b""
+                part = message.get("body", b"")
+                parts.append(part)
+                size += len(part)
+                if size > MOST_BODY_BYTES:
+                    raise TooLargeError(
+                        f"The body is larger than {MOST_BODY_BYTES} bytes.",
+                        headers={"connection": "close"},
+                    )
+                if not message.get("more_body", False):
+                    return b"".join(parts)
+    except TimeoutError as error:
+        raise SlowBodyError(
+            "The request body arrived too slowly.", headers={"connection": "close"}
+        ) from error
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a channel that begins with the whole body and then says only that the caller left."""
     is_read = False
 
     async def receive_end() -> Mapping[str, Any]:
         nonlocal is_read
         if not is_read:
             is_read = True
-            return {"type": "http.request", "body": b"", "more_body": False}
+            return {"type": "http.request", "body": body, "more_body": False}
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":

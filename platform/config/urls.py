@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from billing import pages
+from gateway import api as price_book
 
 admin.site.site_header = "Tollgate operators"
 admin.site.site_title = "Tollgate"
@@ -34,6 +35,8 @@ urlpatterns = [
     path("accounts/signup/", sign_in.signup, name="account_signup"),
     path("accounts/inactive/", sign_in.account_inactive, name="account_inactive"),
     path("accounts/reauthenticate/", sign_in.reauthenticate, name="account_reauthenticate"),
+    path("operator/api/prices", price_book.PricesView.as_view(), name="prices"),
+    path("operator/api/prices/preview", price_book.PricePreviewView.as_view(), name="preview"),
     path("admin/", admin.site.urls),
     path("healthz", healthz, name="healthz"),
 ]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from accounts.keys import revoke_key
 from billing.models import Hold, PriceVersion, UsageEvent
-from billing.prices import text_price
+from billing.prices import PriceSpec, text_price
 from gateway.chat import Answer, ChatRequest
 from gateway.dialects.openai.passthrough import PassThroughStream, parse_usage
 from gateway.offers import price_model
@@ -90,13 +90,13 @@ def test_a_price_changed_in_mid_stream_does_not_touch_the_running_call(stage: St
     stream.read_words(3)
     before = PriceVersion.objects.filter(model="mock").latest("id")
 
-    price_model("mock", text_price(9_000_000_000, 9_000_000_000), actor="test")
+    price_model(PriceSpec("mock", text_price(9_000_000_000, 9_000_000_000)), actor="test")
     stream.read_until(lambda data: b"[DONE]" in data)
 
     running = usage_of(stage)
     assert running.price_version_id == before.pk
     assert running.amount_nanos == 9 * 1_000 + 30 * 2_000
-    price_model("mock", text_price(1_000_000_000, 2_000_000_000), actor="test")
+    price_model(PriceSpec("mock", text_price(1_000_000_000, 2_000_000_000)), actor="test")
     assert_proven(stage.stores.database_url, stage.journals)
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from accounts.commands import ACTOR, VerbCommand, add_limit_flags, limits_of, read_limits
-from billing.prices import current_price, text_price
+from billing.prices import PriceSpec, current_price, text_price
 from billing.usage import Usage
 from gateway.models import PublicModel
 from gateway.offers import create_model, limit_model, price_model
@@ -50,7 +50,7 @@ class Command(VerbCommand):
         print_row(_row(model), as_json=options["json"])
 
     def do_price(self, options: dict[str, Any]) -> None:
-        price_model(options["name"], _price(options), actor=ACTOR)
+        price_model(PriceSpec(options["name"], _price(options)), actor=ACTOR)
         model = PublicModel.objects.get(name=options["name"])
         print_row(_row(model), as_json=options["json"])
 
