@@ -90,6 +90,7 @@ class Tool:
     name: str
     parameters: Mapping[str, Any]
     definition: str
+    description: str = ""
 
 
 class ToolMode(StrEnum):

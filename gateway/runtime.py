@@ -36,6 +36,7 @@ from gateway.levels import Defaults
 from gateway.limits import RateLimiter
 from gateway.metrics import Metrics
 from gateway.news import CATALOG_CHANNEL
+from gateway.providers.anthropic import AnthropicProvider
 from gateway.providers.base import Provider
 from gateway.providers.http import open_session
 from gateway.providers.openai import OpenAIProvider
@@ -88,6 +89,7 @@ class Runtime:
         self._session = open_session()
         self.providers: Mapping[str, Provider] = {
             "openai": OpenAIProvider(self._session, Vault(settings.SECRET_KEY).open),
+            "anthropic": AnthropicProvider(self._session, Vault(settings.SECRET_KEY).open),
             "simulator": SimulatorProvider(
                 Speed.from_settings(
                     settings.SIMULATOR_FIRST_TOKEN_MS, settings.SIMULATOR_TOKENS_PER_S

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from functools import cache
 from typing import Literal
 
 import aiohttp
 import orjson
 
+from gateway.catalog import Deployment
 from kernel.errors import (
     BadRequestError,
     TollgateError,
@@ -27,6 +29,18 @@ def open_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar()
     )
+
+
+def deadlines(deployment: Deployment) -> aiohttp.ClientTimeout:
+    """Return what a provider's operator lets it take."""
+    return _deadlines(
+        deployment.total_timeout_s, deployment.connect_timeout_s, deployment.read_timeout_s
+    )
+
+
+@cache
+def _deadlines(total_s: int, connect_s: int, read_s: int) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total_s, connect=connect_s, sock_read=read_s)
 
 
 class HttpUpstream:
@@ -63,7 +77,7 @@ async def post_json(
     url: str,
     body: bytes,
     headers: Mapping[str, str],
-    deadlines: aiohttp.ClientTimeout,
+    patience: aiohttp.ClientTimeout,
 ) -> HttpUpstream:
     """Send a JSON body and return the answer once its status is good.
 
@@ -76,7 +90,7 @@ async def post_json(
             url,
             data=body,
             headers={"content-type": "application/json", **headers},
-            timeout=deadlines,
+            timeout=patience,
             allow_redirects=False,
         )
     except (aiohttp.ConnectionTimeoutError, aiohttp.SocketTimeoutError, TimeoutError) as error:

@@ -1,7 +1,9 @@
-"""Any server that speaks OpenAI's chat completions: its bytes go through, but for two fields."""
+"""Any server that speaks OpenAI's chat completions: the same dialect goes through but for a field.
+
+Callers of another dialect are answered in events.
+"""
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import aiohttp
@@ -9,8 +11,13 @@ import orjson
 
 from gateway.catalog import Deployment
 from gateway.chat import ChatRequest
-from gateway.providers.base import ByteUpstream
-from gateway.providers.http import post_json
+from gateway.dialects.openai.incoming import EventReader
+from gateway.dialects.openai.outgoing import render_request
+from gateway.dialects.openai.parameters import MOST_STOPS
+from gateway.providers.base import Upstream
+from gateway.providers.http import HttpUpstream, deadlines, post_json
+from gateway.providers.stops import StopCutter
+from gateway.providers.translated import open_translated
 
 
 class OpenAIProvider:
@@ -24,26 +31,22 @@ class OpenAIProvider:
 
     async def open(
         self, request: ChatRequest, deployment: Deployment, *, max_output_tokens: int
-    ) -> ByteUpstream:
+    ) -> Upstream:
         """See ``Provider.open``."""
+        if request.dialect == self.dialect:
+            body = render_body(request, deployment.upstream_model, max_output_tokens)
+            return await self._post(body, deployment)
+        body = render_request(request, deployment.upstream_model, max_output_tokens)
+        too_many = len(request.stop) > MOST_STOPS  # it was told of none of them: cut here
+        filters = [StopCutter(request.stop)] if too_many else []
+        return await open_translated(self._post(body, deployment), EventReader(), filters)
+
+    async def _post(self, body: bytes, deployment: Deployment) -> HttpUpstream:
         headers = {}
         if deployment.credential is not None:
             headers["authorization"] = f"Bearer {self._decrypt(deployment.credential)}"
-        deadlines = _deadlines(
-            deployment.total_timeout_s, deployment.connect_timeout_s, deployment.read_timeout_s
-        )
-        return await post_json(
-            self._session,
-            deployment.base_url + "/chat/completions",
-            render_body(request, deployment.upstream_model, max_output_tokens),
-            headers,
-            deadlines,
-        )
-
-
-@cache
-def _deadlines(total_s: int, connect_s: int, read_s: int) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=total_s, connect=connect_s, sock_read=read_s)
+        url = deployment.base_url + "/chat/completions"
+        return await post_json(self._session, url, body, headers, deadlines(deployment))
 
 
 def render_body(request: ChatRequest, upstream_model: str, max_output_tokens: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Frames of an upstream's stream: cut out of the bytes as they come, and read. One stream each.
+"""Frames of an upstream's stream, read.
 
 Every frame is read, because one that is no JSON must not reach a caller; that costs about a
 microsecond.
@@ -8,17 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
+from gateway.dialects import sse
 from gateway.tokenizer import count_tokens
-from kernel.errors import UpstreamError
+from kernel.errors import TollgateError, UnavailableError, UpstreamError
 
-MOST_FRAME_BYTES = 4 * 2**20
 _SPOKEN = {
     "text_delta": "text",
     "input_json_delta": "partial_json",
     "thinking_delta": "thinking",
 }
+_OVERLOADED = ("overloaded_error", "rate_limit_error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,44 +62,31 @@ class Frame:
         text = delta.get(_SPOKEN.get(str(delta.get("type")), ""))
         return count_tokens(text) if isinstance(text, str) else 0
 
+    def fault(self) -> TollgateError:
+        """Return what an ``error`` frame means in the platform's words."""
+        error = self.event.get("error")
+        if isinstance(error, dict) and error.get("type") in _OVERLOADED:
+            return UnavailableError(
+                "The model is overloaded at the moment; try again shortly.",
+                headers={"retry-after": "2"},
+            )
+        return UpstreamError("The model's provider broke off its answer.")
+
 
 class FrameReader:
-    """Holds what has come of a frame that is not whole yet."""
+    """Reads a stream's frames as they become whole."""
 
-    __slots__ = ("_buffer",)
+    __slots__ = ("_frames",)
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._frames = sse.FrameReader()
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Take what arrived and return the frames that are whole; comments are left out.
+        """Take what arrived and return the frames that are whole.
 
         Raises:
             UpstreamError: for an endless frame, or one that is no JSON object.
 
         """
-        buffer = self._buffer + data if self._buffer else data
-        if b"\r" in buffer:
-            buffer = buffer.replace(b"\r\n", b"\n")
-        whole, found, self._buffer = buffer.rpartition(b"\n\n")
-        if not found:
-            if len(buffer) > MOST_FRAME_BYTES:
-                raise UpstreamError("The model's provider sent an endless line.")
-            return
-        for frame in whole.split(b"\n\n"):
-            event = _parse_event(frame)
-            if event is not None:
-                yield Frame(frame.lstrip(b"\n") + b"\n\n", event)
-
-
-def _parse_event(frame: bytes) -> dict[str, Any] | None:
-    lines = [line[5:] for line in frame.split(b"\n") if line.startswith(b"data:")]
-    if not lines:
-        return None
-    try:
-        event = orjson.loads(b"\n".join(lines))
-    except ValueError as error:
-        raise UpstreamError("The model's provider sent a frame that is no JSON.") from error
-    if not isinstance(event, dict):
-        raise UpstreamError("The model's provider sent a frame that is no object.")
-    return event
+        for frame in self._frames.feed(data):
+            yield Frame(frame.data, frame.parse())

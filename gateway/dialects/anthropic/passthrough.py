@@ -17,7 +17,7 @@ from gateway.dialects.anthropic.usage import parse_usage, render_usage
 from gateway.dialects.base import CutFrames
 from gateway.dialects.receipts import Receipt, replace_usage
 from gateway.tokenizer import count_tokens
-from kernel.errors import UpstreamError
+from kernel.errors import TollgateError, UpstreamError
 
 
 class PassThroughStream:
@@ -32,6 +32,7 @@ class PassThroughStream:
         self._figures: dict[str, Any] = {}
         self._last: list[Frame] = []
         self._open: int | None = None
+        self._fault: TollgateError | None = None
         self._is_started = False
 
     @property
@@ -40,10 +41,18 @@ class PassThroughStream:
 
     def feed(self, data: bytes) -> bytes:
         """See ``PassThrough.feed``."""
-        frames = b"".join([self._take(frame) for frame in self._reader.feed(data)])
+        if self._fault is not None:
+            raise self._fault
+        frames: list[bytes] = []
+        try:
+            frames.extend(map(self._take, self._reader.feed(data)))
+        except TollgateError as error:
+            if not frames:
+                raise
+            self._fault = error  # what came before it goes out, however the bytes were cut
         if self.is_done:
             self.usage = parse_usage(self._figures)
-        return frames
+        return b"".join(frames)
 
     def count_relayed(self) -> int:
         relayed = sum(frame.count_spoken() for frame in self._uncounted)
@@ -91,7 +100,7 @@ class PassThroughStream:
                 self._keep_back(frame)
                 return b""
             case "error":
-                raise UpstreamError("The model's provider broke off its answer.")
+                raise frame.fault()
             case _:
                 pass
         return frame.data

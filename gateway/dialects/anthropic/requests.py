@@ -20,7 +20,8 @@ from gateway.dialects.bodies import PromptTooLongError, find_room, parse_body
 from kernel.errors import BadRequestError
 
 LEAST_BUDGET = 1024
-MOST_STOPS = 1000
+MOST_STOPS = 100
+_STOP = fields.limited_string(1024)
 _MEDIUM_BUDGET = 4096
 _HIGH_BUDGET = 16_384
 _THINKING = fields.one_of("enabled", "adaptive", "between_tools", "disabled")
@@ -135,7 +136,7 @@ def _check_stops(path: str, value: Any) -> None:
     if len(value) > MOST_STOPS:
         raise refusal(path, f"List should have at most {MOST_STOPS} strings")
     for place, stop in enumerate(value):
-        fields.string(f"{path}.{place}", stop)
+        _STOP(f"{path}.{place}", stop)
         if not stop:
             raise refusal(f"{path}.{place}", "each stop sequence must be non-empty")
 

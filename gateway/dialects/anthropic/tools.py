@@ -89,7 +89,7 @@ def _parse_tool(wire: Any, path: str) -> Tool:
     check_schema(schema, definition, f"{path}.input_schema")
     if schema.get("type") != "object":
         raise refusal(f"{path}.input_schema.type", "Input should be 'object'")
-    return Tool(name, schema, definition)
+    return Tool(name, schema, definition, description or "")
 
 
 def check_schema(schema: Mapping[str, Any], definition: str, path: str) -> None:

@@ -41,6 +41,8 @@ class PassThroughStream:
         self._answer = answer
         self._include_usage = request.include_usage
         self._buffer = b""
+        # what came before it goes out first, however the bytes were cut
+        self._fault: UpstreamError | None = None
         self._last = b""
         self._uncounted: list[bytes] = []
         self._patches: list[tuple[bytes, bytes]] = []
@@ -65,10 +67,17 @@ class PassThroughStream:
             self._buffer = buffer
             return b""
         self._buffer = buffer[cut:]
+        self._raise_fault()
         frames = self._patch(buffer[:cut])
         if frames:
             self._uncounted.append(frames)
+        else:
+            self._raise_fault()
         return frames
+
+    def _raise_fault(self) -> None:
+        if self._fault is not None:
+            raise self._fault
 
     def _patch(self, frames: bytes) -> bytes:
         if not self._patches:
@@ -142,7 +151,8 @@ class PassThroughStream:
             if frame.startswith(_DONE):
                 self.is_done = True
             elif _ERROR.match(frame):
-                raise UpstreamError("The model's provider broke off its answer.")
+                self._fault = UpstreamError("The model's provider broke off its answer.")
+                break
             elif frame.startswith(b"data: {") and _USAGE.search(frame):
                 body = _parse_frame(frame)
                 self.usage = parse_usage(body.get("usage"))

@@ -68,7 +68,7 @@ def _parse_tool(wire: Any, path: str) -> Tool:
         raise refusal(
             f"{path}.parameters", "The parameters of a function must be a schema of type 'object'."
         )
-    return Tool(name, parameters, definition)
+    return Tool(name, parameters, definition, description or "")
 
 
 def _function_of(wire: Mapping[str, Any], path: str) -> Mapping[str, Any]:

@@ -1,0 +1,179 @@
+"""A request of another dialect as a body of this one, for an upstream that speaks it.
+
+What has no counterpart is dropped where it only steers (seed, penalties, the names of speakers),
+and refused by its field where the answer would be another one. The answer is always streamed: it is
+read by one reader then, and a caller who leaves ends the upstream's work at once.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from gateway.chat import ChatRequest, FormatKind, Media, Message, ToolCall, ToolMode
+from kernel.errors import BadRequestError
+
+_SYSTEM = ("system", "developer")
+_JSON_ONLY = "Answer with one JSON object and nothing else: no words before or after it, no fences."
+
+
+def render_request(request: ChatRequest, upstream_model: str, max_output_tokens: int) -> bytes:
+    """Return the body.
+
+    Raises:
+        BadRequestError: for what cannot be said in this dialect, with its field.
+
+    """
+    system, messages = _render_system(request), _render_turns(request)
+    if not messages:  # system text alone asks as the user would
+        if not system:
+            raise _not_carried("messages", "An empty conversation")
+        system, messages = "", [{"role": "user", "content": system}]
+    body: dict[str, Any] = {
+        "model": upstream_model,
+        "max_tokens": request.max_tokens or max_output_tokens,
+        "messages": messages,
+        "stream": True,
+    }
+    if system:
+        body["system"] = system
+    if stops := [stop for stop in request.stop if stop.strip()]:
+        body["stop_sequences"] = stops
+    if request.temperature is not None:
+        body["temperature"] = min(1, request.temperature)
+    elif request.top_p is not None:  # these models take one of the two
+        body["top_p"] = request.top_p
+    if request.user is not None:
+        body["metadata"] = {"user_id": request.user}
+    return orjson.dumps({**body, **_render_tools(request), **_render_output(request)})
+
+
+def _render_output(request: ChatRequest) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    if request.response_format.kind is FormatKind.JSON_SCHEMA:
+        config["format"] = {"type": "json_schema", "schema": request.response_format.schema}
+    if request.effort == "none":
+        fields["thinking"] = {"type": "disabled"}
+    elif request.effort is not None:
+        config["effort"] = request.effort
+    if request.is_thinking and request.tool_mode is not ToolMode.REQUIRED:
+        fields["thinking"] = {"type": "adaptive"}
+    if config:
+        fields["output_config"] = config
+    return fields
+
+
+def _render_tools(request: ChatRequest) -> dict[str, Any]:
+    if not request.defined_tools:
+        return {}
+    is_named = request.tool_mode is ToolMode.REQUIRED and len(request.tools) == 1
+    offered = request.defined_tools if is_named else request.tools
+    choice: dict[str, Any] = {"type": request.tool_mode.value}
+    if request.tool_mode is ToolMode.REQUIRED:
+        choice = {"type": "tool", "name": request.tools[0].name} if is_named else {"type": "any"}
+    if not request.parallel_tool_calls and request.tool_mode is not ToolMode.NONE:
+        choice["disable_parallel_tool_use"] = True
+    tools = [
+        {
+            "name": tool.name,
+            **({"description": tool.description} if tool.description else {}),
+            "input_schema": {"type": "object", **tool.parameters},
+        }
+        for tool in offered
+    ]
+    return {"tools": tools, "tool_choice": choice}
+
+
+def _render_system(request: ChatRequest) -> str:
+    texts = [message.text for message in request.messages if message.role in _SYSTEM]
+    if request.response_format.kind is FormatKind.JSON_OBJECT:
+        texts.append(_JSON_ONLY)
+    return "\n\n".join(text for text in texts if text)
+
+
+def _render_turns(request: ChatRequest) -> list[dict[str, Any]]:
+    """Return the turns; neighbours of the same role are one."""
+    turns: list[dict[str, Any]] = []
+    calls: list[ToolCall] = []
+    for place, message in enumerate(request.messages):
+        if message.role in _SYSTEM:
+            continue
+        if message.tool_calls:
+            calls = _with_ids(message.tool_calls, place)
+        role = "assistant" if message.role == "assistant" else "user"
+        blocks = list(_render_blocks(message, calls, f"messages[{place}]"))
+        if not blocks and role == "user":
+            raise _not_carried(f"messages[{place}].content", "An empty message")
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += blocks
+        elif blocks:
+            turns.append({"role": role, "content": blocks})
+    return turns
+
+
+def _with_ids(calls: Iterable[ToolCall], place: int) -> list[ToolCall]:
+    """Give old function calls, which have no id, one that their result will name."""
+    return [
+        call if call.call_id else ToolCall(f"call_{place}", call.name, call.arguments)
+        for call in calls
+    ]
+
+
+def _render_blocks(message: Message, calls: list[ToolCall], path: str) -> Iterable[dict[str, Any]]:
+    if message.role in ("tool", "function"):
+        yield _render_result(message, calls, path)
+        return
+    for part in message.parts or (message.text,):
+        if isinstance(part, Media):
+            yield _render_media(part, path)
+        elif part.strip():
+            yield {"type": "text", "text": part}
+    for number, call in enumerate(calls if message.tool_calls else ()):
+        where = f"{path}.tool_calls[{number}].function.arguments"
+        yield {
+            "type": "tool_use",
+            "id": call.call_id,
+            "name": call.name,
+            "input": _parse_arguments(call.arguments, where),
+        }
+
+
+def _render_result(message: Message, calls: list[ToolCall], path: str) -> dict[str, Any]:
+    """Answer a call by its id, an old function call by its name."""
+    call_id = message.tool_call_id
+    if call_id is None:
+        named = [call.call_id for call in calls if call.name == message.name]
+        if not named:
+            raise _not_carried(f"{path}.name", "A function's result without its call")
+        call_id = named[0]
+    return {"type": "tool_result", "tool_use_id": call_id, "content": message.text}
+
+
+def _parse_arguments(arguments: str, path: str) -> Mapping[str, Any]:
+    try:
+        value = orjson.loads(arguments or "{}")
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise BadRequestError("The arguments of a tool call must be a JSON object.", param=path)
+    return value
+
+
+def _render_media(media: Media, path: str) -> dict[str, Any]:
+    if media.kind == "video":
+        raise _not_carried(f"{path}.content", "A video")
+    block: dict[str, Any] = {"type": media.kind, "source": {"type": "url", "url": media.url}}
+    if media.url[:5].lower() == "data:":
+        head, _, data = media.url.partition(",")
+        media_type = head[5:].partition(";")[0].lower()
+        block["source"] = {"type": "base64", "media_type": media_type, "data": data}
+    if media.name:
+        block["title"] = media.name
+    return block
+
+
+def _not_carried(path: str, what: str) -> BadRequestError:
+    return BadRequestError(
+        f"{what} cannot be sent to this model.", code="unsupported_value", param=path
+    )

@@ -1,0 +1,141 @@
+"""An upstream's stream as neutral events, for callers of another dialect, who ask for one choice.
+
+Servers differ: some name a call again with each piece, some end calls with ``stop``. Arguments that
+are no JSON object at the end are an upstream's fault, said before the caller takes them for good.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from gateway.chat import (
+    ChoiceFinished,
+    StopReason,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+    UsageReported,
+)
+from gateway.dialects.arguments import check_arguments
+from gateway.dialects.openai.passthrough import parse_usage
+from gateway.dialects.sse import FrameReader
+from gateway.tokenizer import count_tokens
+from kernel.errors import TollgateError, UpstreamError
+from kernel.ids import random_base62
+
+_DONE = b"[DONE]"
+_REASONS: Mapping[str, StopReason] = MappingProxyType(
+    {
+        "stop": StopReason.END,
+        "length": StopReason.LENGTH,
+        "tool_calls": StopReason.TOOL_CALLS,
+        "function_call": StopReason.TOOL_CALLS,
+        "content_filter": StopReason.CONTENT_FILTER,
+    }
+)
+
+
+class EventReader:
+    """Reads one answer. ``is_done`` once it has ended well."""
+
+    def __init__(self) -> None:
+        self.is_done = False
+        self.fault: TollgateError | None = None
+        self._frames = FrameReader()
+        self._calls: dict[int, list[str]] = {}
+        self._is_finished = False
+
+    def feed(self, data: bytes) -> list[StreamEvent]:
+        """Take what arrived and return the events in it, up to a fault, which stays in ``fault``.
+
+        A fault is an error frame, or what is no such stream.
+        """
+        events: list[StreamEvent] = []
+        try:
+            for frame in self._frames.feed(data):
+                if frame.payload == _DONE:
+                    self._end()
+                elif not self.is_done:
+                    self._read(frame.parse(), events)
+        except TollgateError as error:
+            self.fault = error
+        return events
+
+    def _read(self, chunk: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        if chunk.get("error"):
+            raise UpstreamError("The model's provider broke off its answer.")
+        choices = chunk.get("choices")
+        if choices:
+            if not isinstance(choices, list) or not isinstance(choices[0], dict):
+                raise _odd()
+            self._read_choice(choices[0], events)
+        usage = parse_usage(chunk.get("usage"))
+        if usage is not None:
+            events.append(UsageReported(usage))
+
+    def _read_choice(self, choice: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        delta = choice.get("delta") or {}
+        if not isinstance(delta, dict):
+            raise _odd()
+        thought = _text(delta, "reasoning_content") or _text(delta, "reasoning")
+        if thought:
+            events.append(ThinkingDelta(0, thought, count_tokens(thought)))
+        text = _text(delta, "content") + _text(delta, "refusal")
+        if text:
+            events.append(TextDelta(0, text, count_tokens(text)))
+        calls = delta.get("tool_calls") or []
+        if not isinstance(calls, list):
+            raise _odd()
+        for call in calls:
+            self._read_call(call, events)
+        reason = choice.get("finish_reason")
+        if reason is not None and not self._is_finished:
+            self._finish(str(reason), events)
+
+    def _read_call(self, call: Any, events: list[StreamEvent]) -> None:
+        if not isinstance(call, dict) or not isinstance(call.get("function") or {}, dict):
+            raise _odd()
+        function = call.get("function") or {}
+        index = call.get("index", len(self._calls))
+        if index not in self._calls:
+            name = _text(function, "name")
+            if not name or type(index) is not int:
+                raise _odd()
+            call_id = _text(call, "id") or "call_" + random_base62(24)
+            events.append(ToolCallStarted(0, len(self._calls), call_id, name, count_tokens(name)))
+            self._calls[index] = []
+        elif index != next(reversed(self._calls)):
+            raise UpstreamError("The model's provider mixed the calls of its answer.")
+        arguments = _text(function, "arguments")
+        if arguments:
+            self._calls[index].append(arguments)
+            place = len(self._calls) - 1
+            events.append(ToolCallDelta(0, place, arguments, count_tokens(arguments)))
+
+    def _finish(self, word: str, events: list[StreamEvent]) -> None:
+        self._is_finished = True
+        reason = _REASONS.get(word, StopReason.END)
+        if self._calls and reason is StopReason.END:
+            reason = StopReason.TOOL_CALLS
+        if reason is StopReason.TOOL_CALLS:
+            for pieces in self._calls.values():
+                check_arguments("".join(pieces))
+        events.append(ChoiceFinished(0, reason))
+
+    def _end(self) -> None:
+        if not self._is_finished:
+            raise UpstreamError("The model's provider broke off its answer.")
+        self.is_done = True
+
+
+def _text(holder: Mapping[str, Any], name: str) -> str:
+    text = holder.get(name)
+    if text is not None and not isinstance(text, str):
+        raise _odd()
+    return text or ""
+
+
+def _odd() -> UpstreamError:
+    return UpstreamError("The model's provider sent a frame of a wrong form.")

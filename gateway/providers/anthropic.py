@@ -1,0 +1,69 @@
+"""Any server that speaks Anthropic's messages: the same dialect goes through but for the model."""
+
+from collections.abc import Callable
+from functools import partial
+
+import aiohttp
+import orjson
+
+from gateway.catalog import Deployment
+from gateway.chat import ChatRequest, FormatKind
+from gateway.dialects.anthropic.incoming import EventReader
+from gateway.dialects.anthropic.outgoing import render_request
+from gateway.providers.base import Upstream
+from gateway.providers.http import HttpUpstream, deadlines, post_json
+from gateway.providers.stops import StopCutter
+from gateway.providers.translated import (
+    ChoiceByChoice,
+    Filter,
+    JsonCheck,
+    TranslatedUpstream,
+    open_translated,
+)
+
+# The version under which temperature, top_p and top_k are still taken.
+VERSION = "2023-06-01"
+
+
+class AnthropicProvider:
+    """``decrypt`` opens a deployment's stored credential. ``base_url`` ends before ``/v1``."""
+
+    dialect = "anthropic"
+
+    def __init__(self, session: aiohttp.ClientSession, decrypt: Callable[[bytes], str]) -> None:
+        self._session = session
+        self._decrypt = decrypt
+
+    async def open(
+        self, request: ChatRequest, deployment: Deployment, *, max_output_tokens: int
+    ) -> Upstream:
+        """See ``Provider.open``."""
+        if request.dialect == self.dialect:
+            body = orjson.dumps({**request.wire, "model": deployment.upstream_model})
+            return await self._post(body, deployment)
+        body = render_request(request, deployment.upstream_model, max_output_tokens)
+        open_choice = partial(self._open_choice, request, body, deployment)
+        first = await open_choice(0)
+        return first if request.n == 1 else ChoiceByChoice(first, request.n, open_choice)
+
+    async def _open_choice(
+        self, request: ChatRequest, body: bytes, deployment: Deployment, choice: int
+    ) -> TranslatedUpstream:
+        opening = self._post(body, deployment)
+        return await open_translated(opening, EventReader(choice), _filters(request, choice))
+
+    async def _post(self, body: bytes, deployment: Deployment) -> HttpUpstream:
+        headers = {"anthropic-version": VERSION}
+        if deployment.credential is not None:
+            headers["x-api-key"] = self._decrypt(deployment.credential)
+        url = deployment.base_url + "/v1/messages"
+        return await post_json(self._session, url, body, headers, deadlines(deployment))
+
+
+def _filters(request: ChatRequest, choice: int) -> list[Filter]:
+    filters: list[Filter] = []
+    if any(not stop.strip() for stop in request.stop):  # refused there: cut here
+        filters.append(StopCutter(request.stop, choice))
+    if request.response_format.kind is FormatKind.JSON_OBJECT:
+        filters.append(JsonCheck())
+    return filters
