@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from accounts.principal import Principal
 from billing.holds import HoldRequest
+from billing.pricing import Price
 from gateway.books import Books
 from gateway.call import Call
 from gateway.draft import Draft
@@ -65,11 +66,10 @@ async def hold_money(
         TollgateError: budget, credit, key, or the books do not answer.
 
     """
-    request, model, bounds = draft.request, draft.model, draft.bounds
+    model, bounds = draft.model, draft.bounds
     price = model.price_for(principal.org_id)
     assert price is not None, "the catalogue hands out priced models only"
     assert bounds is not None, "a request that reads well has bounds"
-    ceiling = bounds.ceiling(price)
     await books.hold(
         HoldRequest(
             call.request_id,
@@ -78,7 +78,7 @@ async def hold_money(
             principal.key_id,
             model.name,
             price.version_id,
-            ceiling,
+            bounds.ceiling(price),
             defaults.most_call_s + HOLD_MARGIN_S,
             amount_tokens=bounds.input_tokens + bounds.first_output_tokens,
             is_free=price.is_free,
@@ -86,18 +86,26 @@ async def hold_money(
             idem_body=once.body if once else None,
         )
     )
+    return _open_sale(books, principal, draft, call.request_id, price)
+
+
+def _open_sale(
+    books: Books, principal: Principal, draft: Draft, request_id: str, price: Price
+) -> Sale:
+    bounds = draft.bounds
+    assert bounds is not None, "a call without bounds is not held"
     tranches = Tranches(
         books.writer,
-        call.request_id,
+        request_id,
         price,
-        held_nanos=ceiling,
+        held_nanos=bounds.ceiling(price),
         covered=bounds.first_output_tokens,
         most=bounds.output_tokens,
     )
     meter = Meter(
-        call.request_id,
+        request_id,
         price,
-        prompt_tokens=count_prompt(request),
+        prompt_tokens=count_prompt(draft.request),
         most_input=bounds.input_tokens,
         most_output=bounds.output_tokens,
         images=bounds.images,

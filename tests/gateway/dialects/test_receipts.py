@@ -1,0 +1,197 @@
+"""Cost and evidence beside a dialect's figures: exact digits, and no other byte touched."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.usage import Evidence, Usage
+from gateway.chat import Answer, ChatRequest
+from gateway.dialects.anthropic.passthrough import PassThroughStream as AnthropicPassThrough
+from gateway.dialects.openai.passthrough import PassThroughStream, patch_answer
+from gateway.dialects.receipts import Receipt, render_number, replace_usage
+from kernel.money import NANOS_PER_DOLLAR, Nanos
+from tests.calls import frames
+from tests.fakes.upstream import ending, frame
+
+ANSWER = Answer("chatcmpl-ours", "public", 1, "fp")
+USAGE = Usage(input=9, output=4, request=1)
+REPORTED = Receipt(USAGE, Nanos(123_000), Evidence.PROVIDER)
+COUNTED = Receipt(USAGE, Nanos(123_000), Evidence.COUNTED)
+COST: Any = {"cost": 0.000123, "x_tollgate": {"evidence": "provider"}}
+
+
+@pytest.mark.parametrize(
+    ("nanos", "text"),
+    [
+        *[(0, "0"), (1, "0.000000001"), (123_000, "0.000123"), (100_000_000, "0.1")],
+        *[(1_000_000_000, "1"), (10_000_000_000, "10"), (12_345_678_901, "12.345678901")],
+    ],
+)
+def test_a_cost_is_written_with_every_digit_and_no_exponent(nanos: int, text: str) -> None:
+    assert render_number(Nanos(nanos)) == text
+
+
+@given(st.integers(0, 10**15))
+def test_the_number_is_the_decimal_and_survives_a_clients_float(nanos: int) -> None:
+    text = render_number(Nanos(nanos))
+
+    assert Decimal(text) * NANOS_PER_DOLLAR == nanos
+    assert Decimal(repr(json.loads(text))) == Decimal(text)
+
+
+def test_only_the_usage_object_of_the_frame_itself_is_replaced() -> None:
+    before = b'data: {"a":{"usage":{"n":1}},"c":[{"usage":{}},"\\"usage\\":{"], "usage" : '
+    after = b' , "z":"\xc3\xa9 \\u00e9","usage_more":{"n":{}}}\n\n'
+
+    assert replace_usage(before + b'{"n":{"m":[2,"}"]}}' + after, {"x": 1}) == (
+        before + b'{"x":1}' + after
+    )
+
+
+@pytest.mark.parametrize(
+    "untouched",
+    [b'data: {"choices":[{"usage":{}}],"usage":null}', b'data: {"v":"usage"}', b"data: [DONE]"],
+)
+def test_a_frame_without_usage_of_its_own_stays_as_it_is(untouched: bytes) -> None:
+    assert replace_usage(untouched, {"x": 1}) == untouched
+
+
+def through(data: bytes, receipt: Receipt, *, include_usage: bool = True) -> tuple[bytes, bytes]:
+    """Pass an upstream's stream through; return what went out at once, and at the end."""
+    request = ChatRequest("public", (), {}, include_usage=include_usage)
+    stream = PassThroughStream(request, ANSWER)
+    first = stream.feed(data[:200]) + stream.feed(data[200:])
+    assert stream.is_done
+    return first, stream.finish(receipt)
+
+
+def test_the_last_usage_of_a_stream_is_kept_back_and_says_the_cost() -> None:
+    said = frame("up-1", {"content": " word"})
+
+    first, last = through(said + ending("up-1", 4, usage=True), REPORTED)
+
+    renamed = said + frame("up-1", {}, "stop")
+    for theirs, ours in ((b"chatcmpl-upstream", b"chatcmpl-ours"), (b"up-1", b"public")):
+        renamed = renamed.replace(theirs, ours)
+    assert first == renamed
+    assert last == (
+        b'data: {"id":"chatcmpl-ours","object":"chat.completion.chunk","created":1,'
+        b'"model":"public","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":4,'
+        b'"total_tokens":13,"cost":0.000123,"x_tollgate":{"evidence":"provider"}}}\n\n'
+        b"data: [DONE]\n\n"
+    )
+
+
+def test_usage_in_the_chunk_that_ends_a_choice_says_the_cost_too() -> None:
+    end = json.loads(frame("up-1", {}, "stop").removeprefix(b"data: "))
+    end["usage"] = {"prompt_tokens": 9, "completion_tokens": 4, "cost": 77, "extra": 1}
+    data = frame("up-1", {"content": "a"}) + b"data: " + orjson.dumps(end) + b"\n\ndata: [DONE]\n\n"
+
+    first, last = through(data, REPORTED, include_usage=False)
+
+    assert b"stop" not in first
+    (chunk, done) = frames(last.decode())
+    assert (chunk["choices"][0]["finish_reason"], done) == ("stop", "[DONE]")
+    assert chunk["usage"] == {"prompt_tokens": 9, "completion_tokens": 4, "extra": 1, **COST}
+
+
+def test_usage_that_is_not_the_last_goes_out_as_it_came_before_what_follows_it() -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 1}
+    running = [
+        frame("up-1", {"content": word}).replace(
+            b'"usage":null', b'"usage":%b' % orjson.dumps(usage)
+        )
+        for word in ("a", "b", "c")
+    ]
+
+    first, last = through(b"".join(running) + ending("up-1", 4, usage=True), REPORTED)
+
+    assert [c["choices"][0]["delta"] for c in frames(first.decode())] == [
+        *({"content": word} for word in "abc"),
+        {},
+    ]
+    assert [c["usage"] for c in frames(first.decode())][:3] == [usage] * 3
+    assert frames(last.decode())[0]["usage"]["cost"] == 0.000123
+
+
+def test_a_stream_without_usage_gets_our_own_where_it_was_asked_for() -> None:
+    data = frame("up-1", {"content": "a"}) + ending("up-1", 4, usage=False)
+
+    (chunk, done) = frames(through(data, COUNTED)[1].decode())
+
+    assert done == "[DONE]"
+    assert chunk["choices"] == []
+    assert (chunk["usage"]["prompt_tokens"], chunk["usage"]["completion_tokens"]) == (9, 4)
+    assert chunk["usage"]["x_tollgate"] == {"evidence": "counted"}
+    assert through(data, COUNTED, include_usage=False)[1] == b"data: [DONE]\n\n"
+
+
+def test_words_in_the_frame_that_is_kept_back_are_counted() -> None:
+    end = frame("up-1", {"content": " word word"}).replace(
+        b'"usage":null', b'"usage":{"prompt_tokens":-1,"completion_tokens":2}'
+    )
+    stream = PassThroughStream(ChatRequest("public", (), {}), ANSWER)
+    stream.feed(frame("up-1", {"content": " word"}) + end + b"data: [DONE]\n\n")
+
+    assert (stream.usage, stream.count_relayed()) == (None, 3)
+    assert b" word word" in stream.finish(COUNTED)
+
+
+@pytest.mark.parametrize(
+    ("reported", "receipt", "shown"),
+    [
+        (
+            {"prompt_tokens": 9, "completion_tokens": 4, "x": 1},
+            REPORTED,
+            {"prompt_tokens": 9, "completion_tokens": 4, "x": 1, **COST},
+        ),
+        (
+            {"prompt_tokens": -9, "completion_tokens": 4},
+            COUNTED,
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 4,
+                "total_tokens": 13,
+                "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+                "completion_tokens_details": {
+                    "reasoning_tokens": 0,
+                    "audio_tokens": 0,
+                    "accepted_prediction_tokens": 0,
+                    "rejected_prediction_tokens": 0,
+                },
+                "cost": 0.000123,
+                "x_tollgate": {"evidence": "counted"},
+            },
+        ),
+    ],
+)
+def test_a_whole_answer_shows_the_figures_that_are_charged(
+    reported: Any, receipt: Receipt, shown: Any
+) -> None:
+    body = orjson.dumps({"id": "x", "model": "up-1", "choices": [], "usage": reported})
+
+    answer = orjson.loads(patch_answer(body, ANSWER).render(receipt))
+
+    assert answer == {"id": "chatcmpl-ours", "model": "public", "choices": [], "usage": shown}
+
+
+def test_anthropics_last_figures_say_the_cost_and_every_other_byte_stays() -> None:
+    start = (
+        b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_x",'
+        b'"model":"up","usage":{"input_tokens":9,"output_tokens":1}}}\n\n'
+    )
+    head = b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":'
+    end = b'event: message_stop\ndata: {"type": "message_stop"}\n\n'
+    stream = AnthropicPassThrough(Answer("msg_ours", "public", 1, "fp"))
+
+    stream.feed(start + head + b'"end_turn"}, "usage": {"output_tokens": 4}, "x":1}\n\n' + end)
+
+    assert stream.finish(REPORTED) == (
+        head + b'"end_turn"}, "usage": {"output_tokens":4,"cost":0.000123,'
+        b'"x_tollgate":{"evidence":"provider"}}, "x":1}\n\n' + end
+    )
