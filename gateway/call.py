@@ -11,6 +11,7 @@ from kernel.ids import new_request_id
 
 Send = Callable[[Any], Awaitable[None]]
 JSON = (b"content-type", b"application/json")
+HELD_UP_S = 0.1
 STREAM = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -19,16 +20,24 @@ STREAM = (
 
 
 class Call:
-    """What arrived and how to answer it. Frames go out only after ``start_stream``."""
+    """What arrived and how to answer it. Frames go out only after ``start_stream``.
+
+    For the watch: ``sent_at`` is when something last went out, ``is_sending`` whether the caller is
+    waited for just now, ``held_up_until`` when that last took long. Monotonic seconds.
+    """
 
     __slots__ = (
         "_send",
         "body",
         "dialect",
         "headers",
+        "held_up_until",
+        "is_over",
+        "is_sending",
         "limit_headers",
         "recording",
         "request_id",
+        "sent_at",
         "started",
         "started_at",
         "status",
@@ -46,6 +55,10 @@ class Call:
         self.started_at = clock.monotonic()
         self.status = 0
         self.recording: list[bytes] | None = None
+        self.is_over = False
+        self.is_sending = False
+        self.sent_at = 0.0
+        self.held_up_until = 0.0
         self._send = send
 
     async def start_stream(self) -> None:
@@ -55,11 +68,21 @@ class Call:
         """Send frames of a started stream; waits while the caller reads too slowly."""
         if self.recording is not None:
             self.recording.append(frames)
-        await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+        await self._deliver({"type": "http.response.body", "body": frames, "more_body": True})
+
+    async def keep_alive(self) -> None:
+        """Show a stream's caller that the answer is still awaited; begins the stream if need be."""
+        if self.is_over:
+            return
+        if not self.started:
+            await self.start_stream()
+        frame = self.dialect.keep_alive
+        await self._deliver({"type": "http.response.body", "body": frame, "more_body": True})
 
     async def finish(self, frames: bytes = b"") -> None:
         """Send the last frames and end the answer."""
-        await self._send({"type": "http.response.body", "body": frames, "more_body": False})
+        self.is_over = True
+        await self._deliver({"type": "http.response.body", "body": frames, "more_body": False})
 
     async def replay(self, content: bytes, *, is_stream: bool) -> None:
         """Send a stored answer again."""
@@ -90,7 +113,7 @@ class Call:
         self.started = True
         self.status = status
         request_id = self.request_id.encode()
-        await self._send(
+        await self._deliver(
             {
                 "type": "http.response.start",
                 "status": status,
@@ -102,6 +125,15 @@ class Call:
                 ],
             }
         )
+
+    async def _deliver(self, message: Mapping[str, Any]) -> None:
+        began_at = clock.monotonic()
+        self.is_sending = True
+        await self._send(message)
+        self.is_sending = False
+        self.sent_at = clock.monotonic()
+        if self.sent_at - began_at > HELD_UP_S:
+            self.held_up_until = self.sent_at
 
 
 class Registry:

@@ -31,7 +31,7 @@ order by p.model, p.org_id, p.effective_from desc, p.id desc
 """  # noqa: S608 # column names of our own
 DEPLOYMENTS: LiteralString = f"""
 select m.name, p.id, p.name, p.kind, p.base_url, p.credential, p.connect_timeout_s,
-  p.read_timeout_s, p.total_timeout_s, d.upstream_model, c.*
+  p.read_timeout_s, p.stall_timeout_s, p.total_timeout_s, d.upstream_model, c.*
 from gateway_deployment d join gateway_publicmodel m on m.id = d.public_model_id
 join gateway_provider p on p.id = d.provider_id
 left join lateral (
@@ -57,6 +57,7 @@ class Deployment:
     credential: bytes | None = field(repr=False)
     connect_timeout_s: int
     read_timeout_s: int
+    stall_timeout_s: int
     total_timeout_s: int
     upstream_model: str
     cost: Price | None = None
@@ -123,7 +124,7 @@ async def load_catalog(pool: AsyncConnectionPool) -> Catalog:
         deployments = await (await connection.execute(DEPLOYMENTS)).fetchall()
     by_model: defaultdict[str, list[Deployment]] = defaultdict(list)
     for name, *row in deployments:
-        known, (cost_id, *nanos) = Deployment(*row[:9]), row[9:]
+        known, (cost_id, *nanos) = Deployment(*row[:10]), row[10:]
         cost = None if cost_id is None else Price(cost_id, Usage(*nanos))
         by_model[name].append(replace(known, cost=cost))
     listed: dict[str, Price] = {}

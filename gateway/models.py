@@ -12,13 +12,16 @@ class Provider(models.Model):
     class Kind(models.TextChoices):
         SIMULATOR = "simulator"
         OPENAI = "openai"
+        ANTHROPIC = "anthropic"
 
     name = models.CharField(max_length=60, unique=True)
     kind = models.CharField(max_length=12, choices=Kind.choices)
     base_url = models.CharField(max_length=400, blank=True)
     credential = models.BinaryField(null=True, editable=False)
     connect_timeout_s = models.PositiveIntegerField(default=5)
+    # to the first token of a stream, or the first byte of a whole answer; then between tokens
     read_timeout_s = models.PositiveIntegerField(default=60)
+    stall_timeout_s = models.PositiveIntegerField(default=30)
     total_timeout_s = models.PositiveIntegerField(default=600)
     active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)

@@ -11,14 +11,16 @@ from billing.holds import Outcome
 from gateway.admission import Allowance, ask_limits, hold_money
 from gateway.auth import authenticate
 from gateway.call import Call
-from gateway.chat import Answer
+from gateway.catalog import CatalogModel
+from gateway.chat import Answer, ChatRequest
 from gateway.draft import Draft
-from gateway.idempotency import read_once
+from gateway.idempotency import Once, read_once
 from gateway.records import record_call
 from gateway.relay import Relay
 from gateway.routing import open_first_willing
 from gateway.runtime import Runtime
 from gateway.sale import Sale
+from gateway.watch import Patience
 from kernel import clock
 from kernel.errors import TollgateError
 
@@ -49,19 +51,7 @@ async def serve_completion(call: Call, runtime: Runtime) -> None:
             await call.replay(stored.content, is_stream=stored.is_stream)
             return
         sale = await hold_money(runtime.books, principal, draft, call, once, runtime.defaults)
-        opened = await open_first_willing(model, request, runtime.providers)
-        sale.meter.provider = opened.deployment.provider
-        sale.meter.cost = opened.deployment.cost
-        answer = Answer(
-            call.dialect.id_prefix + call.request_id[4:],
-            request.model,
-            clock.now_s(),
-            FINGERPRINT,
-            call.request_id,
-            sale.meter.prompt_tokens,
-        )
-        keep = partial(runtime.answers.keep, once) if once else None
-        await Relay(call, request, answer, sale, keep).run(opened.upstream)
+        await _relay(call, runtime, request, model, sale, once)
     except TollgateError as error:
         if sale is not None:
             sale.settle(Outcome.TRUNCATED)
@@ -73,3 +63,41 @@ async def serve_completion(call: Call, runtime: Runtime) -> None:
         if allowance is not None:
             allowance.give_back(runtime.limiter, 0 if sale is None else sale.used_tokens)
         record_call(runtime, call, sale)
+
+
+async def _relay(
+    call: Call,
+    runtime: Runtime,
+    request: ChatRequest,
+    model: CatalogModel,
+    sale: Sale,
+    once: Once | None,
+) -> None:
+    """Open an upstream for a call whose money is held, and relay its answer."""
+    most_s = runtime.defaults.most_call_s
+    opened = await open_first_willing(
+        model,
+        request,
+        runtime.providers,
+        within_s=most_s - (clock.monotonic() - call.started_at),
+    )
+    served_by = opened.deployment
+    sale.meter.provider = served_by.provider
+    sale.meter.cost = served_by.cost
+    answer = Answer(
+        call.dialect.id_prefix + call.request_id[4:],
+        request.model,
+        clock.now_s(),
+        FINGERPRINT,
+        call.request_id,
+        sale.meter.prompt_tokens,
+    )
+    keep = partial(runtime.answers.keep, once) if once else None
+    patience = Patience(
+        opened.asked_at,
+        served_by.read_timeout_s,
+        served_by.stall_timeout_s,
+        runtime.keep_alive_s,
+        most_s,
+    )
+    await Relay(call, request, answer, sale, keep).run(opened.upstream, patience)

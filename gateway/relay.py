@@ -14,6 +14,7 @@ from gateway.dialects.base import PassThrough
 from gateway.idempotency import StoredAnswer
 from gateway.providers.base import ByteUpstream, EventUpstream, Upstream
 from gateway.sale import Sale
+from gateway.watch import Patience, Watch
 from kernel.errors import TollgateError, UpstreamError
 
 MOST_ANSWER_BYTES = 64 * 2**20
@@ -29,7 +30,7 @@ class Relay:
     ``keep`` stores a whole answer before its last bytes leave, where the caller asked for that.
     """
 
-    __slots__ = ("_answer", "_call", "_keep", "_meter", "_request", "_sale", "_tranches")
+    __slots__ = ("_answer", "_call", "_keep", "_meter", "_request", "_sale", "_tranches", "_watch")
 
     def __init__(
         self, call: Call, request: ChatRequest, answer: Answer, sale: Sale, keep: Keep | None
@@ -43,7 +44,7 @@ class Relay:
         self._meter = sale.meter
         self._tranches = sale.tranches
 
-    async def run(self, upstream: Upstream) -> None:
+    async def run(self, upstream: Upstream, patience: Patience) -> None:
         """Relay everything and close the upstream, whatever happens.
 
         Raises:
@@ -51,6 +52,7 @@ class Relay:
                 an error frame by then, and the call is in the journal.
 
         """
+        self._watch = Watch(self._call, self._meter, patience, streams=self._request.stream)
         try:
             if upstream.speaks_events:
                 relay = self._stream_events if self._request.stream else self._whole_events
@@ -66,15 +68,17 @@ class Relay:
         renderer = call.dialect.open_stream(self._request, self._answer)
         outcome = Outcome.COMPLETED
         try:
-            async for batch in upstream.batches():
-                affordable = await self._afford(batch)
-                frames = renderer.render(affordable)
-                if frames:
-                    await self._send(frames)
-                self._sale.checkpoint()
-                if len(affordable) < len(batch):
-                    outcome = Outcome.BUDGET_EXHAUSTED
-                    break
+            async with self._watch.reading():
+                async for batch in upstream.batches():
+                    affordable = await self._afford(batch)
+                    frames = renderer.render(affordable)
+                    if frames:
+                        await self._send(frames)
+                    self._sale.checkpoint()
+                    self._watch.note()
+                    if len(affordable) < len(batch):
+                        outcome = Outcome.BUDGET_EXHAUSTED
+                        break
         except TollgateError as error:
             await self._break_off(error)
             raise
@@ -103,7 +107,8 @@ class Relay:
         call, meter = self._call, self._meter
         stream = call.dialect.open_pass_through(self._request, self._answer)
         try:
-            is_whole = await self._pass_through(upstream, stream)
+            async with self._watch.reading():
+                is_whole = await self._pass_through(upstream, stream)
         except TollgateError as error:
             meter.add(stream.count_relayed())
             await self._break_off(error)
@@ -140,17 +145,19 @@ class Relay:
                     return False
             if frames:
                 await self._send(frames)
-            if stream.uncounted_frames >= COUNT_EVERY or meter.is_late:
+            if not meter.output_tokens or stream.uncounted_frames >= COUNT_EVERY or meter.is_late:
                 meter.add(stream.count_relayed())
                 self._sale.checkpoint()
+                self._watch.note()
         if not stream.is_done:
             raise UpstreamError("The model's provider broke off its answer.")
         return True
 
     async def _whole_events(self, upstream: EventUpstream) -> None:
         events: list[StreamEvent] = []
-        async for batch in upstream.batches():
-            events.extend(batch)
+        async with self._watch.reading():
+            async for batch in upstream.batches():
+                events.extend(batch)
         self._count(events)
         body = self._call.dialect.render_answer(
             self._request, self._answer, events, await self._sale.receipt()
@@ -160,11 +167,12 @@ class Relay:
     async def _whole_bytes(self, upstream: ByteUpstream) -> None:
         parts: list[bytes] = []
         size = 0
-        async for data in upstream.chunks():
-            parts.append(data)
-            size += len(data)
-            if size > MOST_ANSWER_BYTES:
-                raise UpstreamError("The model's provider sent an endless answer.")
+        async with self._watch.reading():
+            async for data in upstream.chunks():
+                parts.append(data)
+                size += len(data)
+                if size > MOST_ANSWER_BYTES:
+                    raise UpstreamError("The model's provider sent an endless answer.")
         patched = self._call.dialect.patch_answer(b"".join(parts), self._answer)
         if patched.usage is None or not self._meter.report(patched.usage):
             self._meter.add(patched.count())
@@ -192,7 +200,7 @@ class Relay:
         """Close a started stream with an error frame; an answer not begun is left to the door."""
         if not self._call.started:
             return
-        self._sale.complete(Outcome.TRUNCATED)
+        self._sale.settle(Outcome.TRUNCATED)
         renderer = self._call.dialect.open_stream(self._request, self._answer)
         await self._call.finish(renderer.fail(error))
 

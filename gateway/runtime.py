@@ -82,6 +82,7 @@ class Runtime:
         self.defaults = Defaults(
             rpm=settings.DEFAULT_RPM, tpm=settings.DEFAULT_TPM, most_call_s=settings.MAX_CALL_S
         )
+        self.keep_alive_s = settings.KEEP_ALIVE_S
         self.calls = Registry()
         self.metrics = Metrics()
         self.watched_orgs: set[int] = set()

@@ -3,7 +3,7 @@
 Each test gets an organization of its own (``stage.acme``): they do not see each other's money.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,20 +40,33 @@ class Stage(House):
 
 
 @contextmanager
-def open_house(blocker: Any, folder: Path, *, server: str = "uvicorn") -> Iterator[House]:
-    """Start one api process before a fresh database, with the models and a scripted upstream."""
+def open_house(
+    blocker: Any,
+    folder: Path,
+    *,
+    server: str = "uvicorn",
+    prepare: Callable[[], object] = lambda: None,
+    **settings: str,
+) -> Iterator[House]:
+    """Start one api process before a fresh database, with the models and a scripted upstream.
+
+    ``prepare`` may change what is offered before the process starts.
+    """
     with ExitStack() as stack:
         stores = Stores(stack.enter_context(fresh_database(blocker)), empty_redis())
         upstream = stack.enter_context(running_upstream(folder))
         seed_catalog(test_models=True)
         offer_upstream(upstream.url)
+        prepare()
         api = stack.enter_context(
             running_api(
                 stores.database_url,
                 stores.redis_url,
                 folder,
+                port=None,
                 server=server,
                 SIMULATOR_TEST_MODELS="1",
+                **settings,
             )
         )
         yield House(stores, api, upstream, folder)

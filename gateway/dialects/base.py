@@ -128,13 +128,15 @@ class Dialect(Protocol):
     """A wire format: parsing of requests, rendering of answers, streams and errors.
 
     ``endpoint`` names its completions, whatever the alias; ``id_prefix`` begins an answer's id;
-    ``prefers_x_api_key`` says which of two different keys counts.
+    ``prefers_x_api_key`` says which of two different keys counts; ``keep_alive`` is a frame that
+    may stand before and between all others and means nothing.
     """
 
     name: str
     endpoint: str
     id_prefix: str
     prefers_x_api_key: bool
+    keep_alive: bytes
 
     def read_body(self, body: bytes) -> Envelope:
         """Read a body as far as naming its model: the checks that come before the model's own.

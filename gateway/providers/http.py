@@ -20,6 +20,8 @@ from kernel.log import logger
 
 MOST_CONNECTIONS = 8192
 MOST_ERROR_BYTES = 64 * 1024
+# What a caller who stops reading may be billed for and not get is two of these and two buffers.
+MOST_PIECE_BYTES = 32 * 1024
 log = logger(__name__)
 
 
@@ -34,7 +36,9 @@ def open_session() -> aiohttp.ClientSession:
 def deadlines(deployment: Deployment) -> aiohttp.ClientTimeout:
     """Return what a provider's operator lets it take."""
     return _deadlines(
-        deployment.total_timeout_s, deployment.connect_timeout_s, deployment.read_timeout_s
+        deployment.total_timeout_s,
+        deployment.connect_timeout_s,
+        max(deployment.read_timeout_s, deployment.stall_timeout_s),  # the watch is exact
     )
 
 
@@ -52,7 +56,7 @@ class HttpUpstream:
         self._response = response
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield what has arrived, at once.
+        """Yield what has arrived, at once, in bounded pieces.
 
         Raises:
             UpstreamError, UpstreamTimeoutError: when it breaks or stalls.
@@ -60,8 +64,12 @@ class HttpUpstream:
         """
         content = self._response.content
         try:
-            while data := await content.readany():
+            while data := await content.read(MOST_PIECE_BYTES):
                 yield data
+                if len(data) == MOST_PIECE_BYTES:
+                    # more waits already: without a turn of the loop the server would buffer it all
+                    # before it could say that the caller does not read
+                    await asyncio.sleep(0)
         except (aiohttp.SocketTimeoutError, TimeoutError) as error:
             raise UpstreamTimeoutError("The model's provider stopped answering.") from error
         except aiohttp.ClientError as error:

@@ -2,8 +2,9 @@
 
 A request's own field ``mock`` says how to answer, since unknown fields pass through unchanged:
 ``chunks`` (64), ``delay_ms`` between them (0), ``usage`` (true, false for none, or an object to
-report as it is), ``fail_after`` chunks (never),
-``status`` (200). ``GET /transcript`` tells what was asked, sent, and left early.
+report as it is), ``fail_after`` chunks (never), ``stall_after`` chunks (never), ``head_after_ms``
+and ``first_after_ms`` (0) for the answer's head and first chunk, ``comments`` (false) each 100 ms
+of a stall, ``status`` (200). ``GET /transcript`` tells what was asked, sent, and left early.
 
 Run it: ``python -m tests.fakes.upstream PORT``. It answers fast enough to stand behind a benchmark.
 """
@@ -17,6 +18,18 @@ from typing import Any, cast
 
 import uvloop
 
+SCRIPT = {
+    "chunks": 64,
+    "delay_ms": 0,
+    "usage": True,
+    "status": 200,
+    "fail_after": None,
+    "stall_after": None,
+    "head_after_ms": 0,
+    "first_after_ms": 0,
+    "comments": False,
+}
+SLOW = ("delay_ms", "fail_after", "stall_after", "head_after_ms", "first_after_ms")
 WORD = " word"  # one token by our own count
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -85,14 +98,8 @@ class UpstreamProtocol(asyncio.Protocol):
             self.whole(json.dumps([asdict(e) for e in self.transcript.exchanges]).encode())
             return
         request = json.loads(body)
-        script: dict[str, Any] = {
-            "chunks": 64,
-            "delay_ms": 0,
-            "usage": True,
-            "status": 200,
-            "fail_after": None,
-        }
-        script.update(request.get("mock") or {})
+        script: dict[str, Any] = {**SCRIPT, **(request.get("mock") or {})}
+        is_slow = any(script[name] != SCRIPT[name] for name in SLOW)
         limit = request.get("max_tokens") or request.get("max_completion_tokens")
         stream = bool(request.get("stream"))
         user = request.get("user") or ""
@@ -102,10 +109,10 @@ class UpstreamProtocol(asyncio.Protocol):
         self.transcript.exchanges.append(self.exchange)
         if script["status"] != 200:
             self.whole(b'{"error":{"message":"secret detail of the upstream"}}', script["status"])
-        elif not stream and not script["delay_ms"]:
+        elif not stream and not is_slow:
             self.exchange.finished = True
             self.whole(completion(request["model"], script["chunks"], usage=script["usage"]))
-        elif stream and not script["delay_ms"] and script["fail_after"] is None:
+        elif stream and not is_slow:
             self.exchange.finished = True
             self.exchange.chunks_sent = script["chunks"]
             self.transport.write(whole_stream(request["model"], script["chunks"], script["usage"]))
@@ -116,6 +123,7 @@ class UpstreamProtocol(asyncio.Protocol):
         exchange = self.exchange
         assert exchange is not None
         delay_s = script["delay_ms"] / 1000
+        await asyncio.sleep(script["head_after_ms"] / 1000)
         if not exchange.stream:
             await asyncio.sleep(delay_s * script["chunks"])
             exchange.finished = True
@@ -125,10 +133,15 @@ class UpstreamProtocol(asyncio.Protocol):
         self.transport.write(
             http_chunk(frame(request["model"], {"role": "assistant", "content": ""}))
         )
+        await asyncio.sleep(script["first_after_ms"] / 1000)
         for position in range(script["chunks"]):
             if position == script["fail_after"]:
                 self.transport.close()
                 return
+            while position == script["stall_after"]:
+                await asyncio.sleep(0.1)
+                if script["comments"]:
+                    self.transport.write(http_chunk(b": still here\n\n"))
             await asyncio.sleep(delay_s)
             self.transport.write(http_chunk(frame(request["model"], {"content": WORD})))
             exchange.chunks_sent += 1

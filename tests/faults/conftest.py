@@ -22,6 +22,9 @@ from tests.calls import chat_body, post
 from tests.conftest import Stores
 from tests.factories import Tenant, make_tenant, offer_upstream
 from tests.servers import Server, free_port, running_api, running_upstream
+from tests.stage import stage
+
+__all__ = ["field", "siege", "stage"]
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,13 @@ def test_a_providers_credential_is_neither_shown_nor_lost(operator: Client) -> N
     page = operator.get(url).content.decode()
     operator.post(
         url,
-        {"base_url": "", "connect_timeout_s": 4, "read_timeout_s": 60, "total_timeout_s": 600},
+        {
+            "base_url": "",
+            "connect_timeout_s": 4,
+            "read_timeout_s": 60,
+            "stall_timeout_s": 30,
+            "total_timeout_s": 600,
+        },
     )
 
     provider.refresh_from_db()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from gateway.chat import Answer, ChatRequest, StreamEvent
 from gateway.dialects.anthropic import errors, models, requests, responses
 from gateway.dialects.anthropic.passthrough import PassThroughStream, patch_answer
-from gateway.dialects.anthropic.stream import AnthropicStream
+from gateway.dialects.anthropic.stream import PING, AnthropicStream
 from gateway.dialects.base import (
     Dialect,
     Envelope,
@@ -35,6 +35,7 @@ class AnthropicDialect:
     endpoint = "messages"
     id_prefix = "msg_"
     prefers_x_api_key = True
+    keep_alive = PING
 
     def __init__(self, *, needs_limit: bool = True) -> None:
         self._needs_limit = needs_limit

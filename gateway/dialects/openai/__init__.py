@@ -28,6 +28,7 @@ class OpenAIDialect:
     endpoint = "chat.completions"
     id_prefix = "chatcmpl-"
     prefers_x_api_key = False
+    keep_alive = b": keep-alive\n\n"
 
     def read_body(self, body: bytes) -> Envelope:
         return read_body(body)

@@ -101,7 +101,7 @@ async def test_the_faulty_model_breaks_off_after_some_output() -> None:
 
 
 async def test_the_provider_plans_at_opening_and_then_says_it() -> None:
-    deployment = Deployment(1, "built-in", "simulator", "", None, 1, 1, 1, "hacxgpt")
+    deployment = Deployment(1, "built-in", "simulator", "", None, 1, 1, 1, 1, "hacxgpt")
     request = ask("Tell me a story", n=9)
 
     upstream = await SimulatorProvider().open(request, deployment, max_output_tokens=4096)
@@ -112,7 +112,7 @@ async def test_the_provider_plans_at_opening_and_then_says_it() -> None:
 
 
 async def test_a_schema_without_a_value_is_refused_at_opening() -> None:
-    deployment = Deployment(1, "built-in", "simulator", "", None, 1, 1, 1, "hacxgpt")
+    deployment = Deployment(1, "built-in", "simulator", "", None, 1, 1, 1, 1, "hacxgpt")
     schema = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"$ref": "#/x"}}}
 
     with pytest.raises(BadRequestError):

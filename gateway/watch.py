@@ -1,0 +1,129 @@
+"""The watch over an upstream that answers: nobody waits for ever, and a quiet stream shows life.
+
+1. It begins when an upstream has answered with a good status. Before that nothing is sent: the
+   first byte commits the status, so until then a call may fail over, or fail with a plain error.
+2. One timer runs, not one a chunk; it looks at what the call and the meter know anyway.
+3. A streaming caller who has heard nothing for a while gets a keep-alive of its dialect.
+4. Past the time for the first token, for the next one, or for the whole call, the reading ends with
+   ``UpstreamTimeoutError``. Time in which the caller did not take what we had is not the
+   upstream's; ``gateway.connection`` ends such callers.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.call import Call
+from gateway.metering import Meter
+from kernel import clock
+from kernel.errors import UpstreamTimeoutError
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a call waits, in seconds. ``asked_at`` is the monotonic time of its upstream's call.
+
+    ``stall_s`` is the longest pause between two tokens of a stream.
+    """
+
+    asked_at: float
+    first_token_s: int
+    stall_s: int
+    keep_alive_s: int
+    call_s: int
+
+
+class Watch:
+    """Watches one answer while ``reading`` lasts; ``note`` tells it of tokens that have come."""
+
+    __slots__ = (
+        "_call",
+        "_limit",
+        "_meter",
+        "_patience",
+        "_ping",
+        "_streams",
+        "_timer",
+        "_token_at",
+        "_tokens",
+        "_why",
+    )
+
+    def __init__(self, call: Call, meter: Meter, patience: Patience, *, streams: bool) -> None:
+        self._call = call
+        self._meter = meter
+        self._patience = patience
+        self._streams = streams
+        self._tokens = 0
+        self._token_at = patience.asked_at
+        self._limit: asyncio.Timeout | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ping: asyncio.Task[None] | None = None
+        self._why = ""
+
+    def note(self) -> None:
+        """Take notice of what the meter has counted by now."""
+        if self._meter.output_tokens != self._tokens:
+            self._tokens = self._meter.output_tokens
+            self._token_at = clock.monotonic()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        """Read from the upstream inside.
+
+        Raises:
+            UpstreamTimeoutError: when the time for the next thing has passed.
+
+        """
+        try:
+            async with asyncio.timeout(None) as self._limit:
+                self._look()
+                yield
+        except TimeoutError as error:
+            raise UpstreamTimeoutError(self._why) from error
+        finally:
+            self._limit = None
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._ping is not None:
+                self._ping.cancel()
+
+    def _look(self) -> None:
+        now = clock.monotonic()
+        wait = self._patience
+        left_s = [wait.call_s - (now - self._call.started_at)]
+        if left_s[0] <= 0:
+            self._end(f"The call took longer than {wait.call_s} s, the most a call may take.")
+            return
+        if not self._call.is_sending and self._streams:
+            left_s.append(self._token_left_s(now))
+            if left_s[1] <= 0:
+                self._end("The model's provider stopped answering.")
+                return
+            left_s.append(self._keep_alive_left_s(now))
+        # a phase that begins after this look cannot end before the shortest of its times
+        shortest = min(wait.first_token_s, wait.stall_s, wait.keep_alive_s, *left_s)
+        self._timer = asyncio.get_running_loop().call_later(max(shortest, 0.001), self._look)
+
+    def _token_left_s(self, now: float) -> float:
+        if not self._tokens:
+            return self._patience.first_token_s - (now - self._patience.asked_at)
+        # while a slow caller held us up, the upstream could not be heard
+        heard_at = max(self._token_at, self._call.held_up_until)
+        return self._patience.stall_s - (now - heard_at)
+
+    def _keep_alive_left_s(self, now: float) -> float:
+        """Return when the next keep-alive is due; send it where that is now."""
+        heard_at = max(self._call.sent_at, self._patience.asked_at)
+        left_s = self._patience.keep_alive_s - (now - heard_at)
+        if left_s > 0:
+            return left_s
+        if self._ping is None or self._ping.done():
+            self._ping = asyncio.ensure_future(self._call.keep_alive())
+        return self._patience.keep_alive_s
+
+    def _end(self, why: str) -> None:
+        self._why = why
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time())
