@@ -10,10 +10,11 @@ from typing import Any
 
 import orjson
 
+from accounts.principal import RateLimits
 from billing.overview import Balance
 from billing.reports import Bucket, UsagePage
 from billing.rollups import UsageSum
-from billing.standing import BudgetStanding, Credits, Generation, KeyStanding
+from billing.standing import BudgetStanding, Credits, Generation, KeyStanding, tightest_limits
 from billing.usage import BUCKETS, Usage
 from kernel.money import render_usd
 
@@ -30,8 +31,12 @@ def render_costs(page: UsagePage) -> Json:
 
 
 def render_key(standing: KeyStanding, defaults: Mapping[str, int]) -> Json:
-    """``defaults`` are the platform's limits a minute, for a key that has none of its own."""
+    """``defaults`` are the platform's limits a minute, for a key that has none of its own.
+
+    ``limits`` are the lowest of all levels. A model's own are in the headers of its calls.
+    """
     key, tightest = standing.key, standing.tightest
+    levels = standing.rate_limits(rpm=defaults["rpm"], tpm=defaults["tpm"])
     return {
         "object": "key",
         "id": key.public_id,
@@ -43,12 +48,10 @@ def render_key(standing: KeyStanding, defaults: Mapping[str, int]) -> Json:
         "created_at": _seconds(key.created_at),
         "expires_at": _seconds(key.expires_at),
         "allowed_models": key.allowed_models,
-        "limits": {
-            "requests_per_minute": key.rpm or defaults["rpm"],
-            "requests_per_day": key.rpd,
-            "tokens_per_minute": key.tpm or defaults["tpm"],
-            "concurrent_requests": key.concurrency,
-        },
+        "limits": _limits(tightest_limits(levels.values())),
+        "limits_by_level": [
+            {"level": level, **_limits(limits)} for level, limits in levels.items()
+        ],
         "budgets": [_budget(budget) for budget in standing.budgets],
         "effective": {
             "level": tightest.level,
@@ -169,6 +172,15 @@ def _budget(budget: BudgetStanding) -> Json:
             )
         },
         "renews_at": _seconds(budget.renews_at),
+    }
+
+
+def _limits(limits: RateLimits) -> Json:
+    return {
+        "requests_per_minute": limits.rpm,
+        "requests_per_day": limits.rpd,
+        "tokens_per_minute": limits.tpm,
+        "concurrent_requests": limits.concurrency,
     }
 
 

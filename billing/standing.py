@@ -1,14 +1,15 @@
 """Where a key stands: its budgets, its organization's credit, and what one call came to."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 from typing import LiteralString
 
 from django.db import connection, transaction
 
 from accounts.models import ApiKey, Organization, Project
+from accounts.principal import RateLimits
 from billing.models import Hold, UsageEvent, UsageId
 from billing.overview import Balance, read_balance
 from billing.rollups import read_total_nanos
@@ -81,6 +82,19 @@ class KeyStanding:
     budgets: Sequence[BudgetStanding]
     balance: Balance
 
+    def rate_limits(self, *, rpm: int, tpm: int) -> dict[str, RateLimits]:
+        """Return the limits of each level; the platform's a minute where the key has none."""
+        levels = {
+            level: RateLimits(row.rpm, row.rpd, row.tpm, row.concurrency)
+            for level, row in (
+                ("key", self.key),
+                ("project", self.key.project),
+                ("organization", self.key.org),
+            )
+        }
+        own = levels["key"]
+        return {**levels, "key": replace(own, rpm=own.rpm or rpm, tpm=own.tpm or tpm)}
+
     @property
     def tightest(self) -> Tightest:
         """Return the level that refuses first; of equals a budget before credit, as the hold."""
@@ -117,6 +131,17 @@ class Generation:
     state: str
     created_at: datetime
     event: UsageEvent | None
+
+
+def tightest_limits(levels: Iterable[RateLimits]) -> RateLimits:
+    """Return, limit by limit, the lowest of all levels."""
+    every = [astuple(limits) for limits in levels]
+    return RateLimits(
+        *(
+            min((n for n in column if n is not None), default=None)
+            for column in zip(*every, strict=True)
+        )
+    )
 
 
 def read_key_standing(key: ApiKey) -> KeyStanding:

@@ -5,6 +5,7 @@ from typing import Any
 
 from accounts.keys import KeySpec, mint_key
 from accounts.models import Project
+from accounts.rate_limits import limit_key, limit_org, limit_project
 from billing.budgets import create_budget
 from kernel.ids import random_base62
 from kernel.money import parse_usd, render_usd
@@ -37,6 +38,12 @@ def test_a_key_knows_itself_and_what_binds_it(stage: Stage) -> None:
         "tokens_per_minute": 10_000_000,
         "concurrent_requests": 3,
     }
+    none = dict.fromkeys(body["limits"])
+    assert body["limits_by_level"] == [
+        {"level": "key", **body["limits"]},
+        {"level": "project", **none},
+        {"level": "organization", **none},
+    ]
     assert body["budgets"] == []
     assert body["effective"] == {
         "level": "credit",
@@ -50,6 +57,26 @@ def test_a_key_knows_itself_and_what_binds_it(stage: Stage) -> None:
         "credit_limit": "0.000000000",
         "owed": "0.000000000",
     }
+
+
+def test_the_lowest_rate_limit_of_all_levels_is_the_effective_one(stage: Stage) -> None:
+    acme = stage.acme
+    limit_key(acme.key, {"rpm": 60, "concurrency": 5}, actor=ACTOR)
+    limit_project(acme.project, {"rpm": 90, "rpd": 1_000, "concurrency": 2}, actor=ACTOR)
+    limit_org(acme.org, {"rpm": 30, "tpm": 5_000}, actor=ACTOR)
+
+    body = get(stage.api, "/v1/key", acme.key_text).json()
+
+    def limits(*values: int | None) -> dict[str, int | None]:
+        names = "requests_per_minute requests_per_day tokens_per_minute concurrent_requests"
+        return dict(zip(names.split(), values, strict=True))
+
+    assert body["limits"] == limits(30, 1_000, 5_000, 2)
+    assert body["limits_by_level"] == [
+        {"level": "key", **limits(60, None, 10_000_000, 5)},
+        {"level": "project", **limits(90, 1_000, None, 2)},
+        {"level": "organization", **limits(30, None, 5_000, None)},
+    ]
 
 
 def test_the_tightest_of_all_budgets_is_the_effective_one(stage: Stage) -> None:
