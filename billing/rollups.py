@@ -74,7 +74,7 @@ order by s.at, p.public_id, k.public_id, s.model limit %(most)s
 """  # noqa: S608 # column names of our own
 HOURS: LiteralString = _GROUPS.format(table="billing_usagehour", columns="u.hour as at")
 CALLS: LiteralString = _GROUPS.format(
-    table="billing_usageevent", columns="u.occurred_at as at, 1 as requests"
+    table="billing_usagenet", columns="u.occurred_at as at, u.calls as requests"
 )
 HOUR_S = 3600
 

@@ -24,6 +24,7 @@ import psutil
 import uvloop
 
 from stack.services import Services, start_services
+from tests.bench import books
 from tests.bench.load import LoadResult, drive, post_request
 from tests.servers import Server, running_api, running_upstream
 
@@ -54,6 +55,9 @@ class Bench:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["books"]:
+        books.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="tollgate bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="per measurement")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -79,9 +79,22 @@ def test_the_chart_the_keys_and_the_months_calls_add_up(cast: Cast) -> None:
     assert len(spend.days) == 30
 
 
-def test_a_slow_sum_of_the_past_is_kept_while_new_calls_still_count(
+def test_past_days_come_from_roll_ups_and_late_usage_is_in_them_at_once(cast: Cast) -> None:
+    priced = make_price()
+    with time_machine.travel(NOW, tick=False):
+        read = []
+        for _ in range(2):
+            at = NOW - timedelta(days=2)
+            use_at(cast.database_url, cast.acme, at, priced, input_tokens=10**6, output_tokens=0)
+            read.append(read_spend(cast.acme.org).month_nanos)
+
+    assert read == [10**9, 2 * 10**9]
+
+
+def test_where_days_begin_within_an_hour_a_slow_sum_is_kept_while_new_calls_still_count(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cast.acme.org.timezone = "Asia/Kathmandu"
     monkeypatch.setattr(overview, "SLOW_S", -1)
     monkeypatch.setattr(overview, "KEPT_TIMES", 10**6)
     priced = make_price()
