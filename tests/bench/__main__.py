@@ -25,10 +25,11 @@ import uvloop
 
 from stack.services import Services, start_services
 from tests.bench import books
-from tests.bench.load import LoadResult, drive, post_request
+from tests.bench.load import LoadResult, drive, drive_open, post_request
 from tests.servers import Server, running_api, running_upstream
 
 CALLERS = (1, 32, 256)
+OPEN_RATE = 500
 CHUNKS = 64
 
 
@@ -147,11 +148,36 @@ async def measure(bench: Bench, seconds: float, *, quiet: bool) -> dict[str, obj
                     "failures": through.failures,
                 }
             )
+    rows.append(await measure_open_loop(bench, seconds, say))
     streams = max(row["through_per_s"] for row in rows if row["kind"] == "stream")
     resident_mb = psutil.Process(bench.api.pid).memory_info().rss // 2**20
     say(f"relayed chunks/s: {streams * CHUNKS}")
     say(f"resident memory of the api process: {resident_mb} MB")
     return {"rows": rows, "chunks_per_s": streams * CHUNKS, "resident_mb": resident_mb}
+
+
+async def measure_open_loop(
+    bench: Bench, seconds: float, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Start plain calls at an even rate well below what the process can do."""
+    results = []
+    for server in (bench.upstream, bench.api):
+        url = server.url + "/v1/chat/completions"
+        request = post_request(url, bench.key, PLAIN.body)
+        results.append(await drive_open(url, request, per_second=OPEN_RATE, seconds=seconds))
+    direct, through = results
+    added = [through.percentile_ms(p) - direct.percentile_ms(p) for p in (50, 99)]
+    say(
+        f"plain, {OPEN_RATE} a second in an open loop: added p50 {added[0]:.2f} ms,"
+        f" p99 {added[1]:.2f} ms" + (f"   {through.failures} FAILED" if through.failures else "")
+    )
+    return {
+        "kind": "plain, open loop",
+        "through_per_s": round(through.per_second),
+        "added_p50_ms": round(added[0], 2),
+        "added_p99_ms": round(added[1], 2),
+        "failures": through.failures,
+    }
 
 
 async def run(

@@ -1,10 +1,13 @@
-"""A closed-loop load generator on raw sockets: light enough not to be what is measured.
+"""A load generator on raw sockets: light enough not to be what is measured.
 
-Each caller keeps one connection and sends its next request when the last answer is complete. It
-knows as much HTTP as the servers measured here speak: content-length and chunked bodies.
+In a closed loop each caller keeps one connection and sends its next request when the last answer is
+complete. In an open loop requests start at their times, whatever the answers do, and a latency
+counts from the time a request should have started. It knows as much HTTP as the servers measured
+here speak: content-length and chunked bodies.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -31,9 +34,15 @@ class LoadResult:
 
 
 class _Caller(asyncio.Protocol):
-    """One connection's loop: write, wait for the whole answer, again, until the deadline."""
+    """One connection's loop: write, wait for the whole answer, again, until the deadline.
 
-    def __init__(self, request: bytes, deadline: float) -> None:
+    With ``idle`` it goes there after each answer instead and waits to be sent again.
+    """
+
+    def __init__(
+        self, request: bytes, deadline: float, idle: "deque[_Caller] | None" = None
+    ) -> None:
+        self.idle = idle
         self.request = request
         self.deadline = deadline
         self.latencies: list[float] = []
@@ -45,7 +54,8 @@ class _Caller(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-        self._send()
+        if self.idle is None:
+            self.send(perf_counter())
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
@@ -80,18 +90,21 @@ class _Caller(asyncio.Protocol):
     def _finish(self) -> None:
         now = perf_counter()
         self.latencies.append(now - self._sent_at)
+        if self.idle is not None:
+            self.idle.append(self)
+            return
         if now >= self.deadline:
             self.transport.close()
             if not self.done.done():
                 self.done.set_result(None)
             return
-        self._send()
+        self.send(now)
 
-    def _send(self) -> None:
+    def send(self, counted_from: float) -> None:
         self._buffer.clear()
         self._ends_with = None
         self._length = -1
-        self._sent_at = perf_counter()
+        self._sent_at = counted_from
         self.transport.write(self.request)  # type: ignore[attr-defined] # a stream's transport
 
 
@@ -121,3 +134,38 @@ async def drive(url: str, request: bytes, *, callers: int, seconds: float) -> Lo
     latencies = sorted(latency for caller in running for latency in caller.latencies)
     failures = sum(caller.failures for caller in running)
     return LoadResult(perf_counter() - started, latencies, failures)
+
+
+async def drive_open(
+    url: str, request: bytes, *, per_second: int, seconds: float, most_connections: int = 512
+) -> LoadResult:
+    """Start ``per_second`` requests a second at even distances, on connections opened before."""
+    parts = urlsplit(url)
+    loop = asyncio.get_running_loop()
+    idle: deque[_Caller] = deque()
+    callers = []
+    for _ in range(most_connections):
+        _, caller = await loop.create_connection(
+            lambda: _Caller(request, 0.0, idle), parts.hostname or "", parts.port or 80
+        )
+        callers.append(caller)
+    idle.extend(callers)
+    started = perf_counter()
+    missed = 0
+    for number in range(int(per_second * seconds)):
+        due = started + number / per_second
+        if (wait_s := due - perf_counter()) > 0:
+            await asyncio.sleep(wait_s)
+        if idle:
+            idle.popleft().send(due)
+        else:
+            missed += 1
+    ended = perf_counter()
+    while len(idle) < len(callers) and perf_counter() < ended + 10:  # noqa: ASYNC110 # its end
+        await asyncio.sleep(0.01)
+    failures = missed + sum(caller.failures for caller in callers)
+    failures += len(callers) - len(idle)
+    latencies = sorted(latency for caller in callers for latency in caller.latencies)
+    for caller in callers:
+        caller.transport.close()
+    return LoadResult(ended - started, latencies, failures)
