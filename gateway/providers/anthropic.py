@@ -26,7 +26,10 @@ VERSION = "2023-06-01"
 
 
 class AnthropicProvider:
-    """``decrypt`` opens a deployment's stored credential. ``base_url`` ends before ``/v1``."""
+    """``decrypt`` opens a deployment's stored credential.
+
+    ``base_url`` ends before ``/v1``, as this dialect's clients have it; with it is understood too.
+    """
 
     dialect = "anthropic"
 
@@ -56,7 +59,7 @@ class AnthropicProvider:
         headers = {"anthropic-version": VERSION}
         if deployment.credential is not None:
             headers["x-api-key"] = self._decrypt(deployment.credential)
-        url = deployment.base_url + "/v1/messages"
+        url = deployment.base_url.removesuffix("/v1") + "/v1/messages"
         return await post_json(self._session, url, body, headers, deadlines(deployment))
 
 

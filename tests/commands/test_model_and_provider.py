@@ -44,6 +44,16 @@ def test_a_provider_and_its_model_are_created_and_priced(manage: Manage, here: H
     assert PriceVersion.objects.count() == 2
 
 
+def test_a_provider_may_speak_anthropics_messages(here: Here) -> None:
+    made = here(
+        *("provider", "create", "--name", "claude", "--kind", "anthropic"),
+        *("--base-url", "https://api.anthropic.example", "--json"),
+    ).json
+
+    assert (made["kind"], made["base_url"]) == ("anthropic", "https://api.anthropic.example")
+    assert Provider.objects.get().kind == "anthropic"
+
+
 def test_a_model_without_a_price_is_listed_as_not_callable(here: Here) -> None:
     offer_upstream("http://127.0.0.1:1")
 
