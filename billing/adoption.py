@@ -15,6 +15,7 @@ from pathlib import Path
 
 from billing.holds import Closing
 from billing.journal import SUFFIX, closings_owed, read_records
+from kernel import failpoints
 from kernel.log import logger
 
 CHUNK = 500
@@ -50,6 +51,7 @@ def _adopt(paths: Sequence[Path], apply: Callable[[Sequence[Closing]], object]) 
         closings = closings_owed(read_records(content))
         for start in range(0, len(closings), CHUNK):
             apply(closings[start : start + CHUNK])
+            failpoints.reach("during_adoption")
         for path in paths:
             path.unlink(missing_ok=True)
     finally:

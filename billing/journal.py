@@ -23,6 +23,7 @@ from typing import Any
 import orjson
 
 from billing.holds import Act, Closing, Outcome, parse_closing
+from kernel import failpoints
 from kernel.encoding import dump_json
 from kernel.errors import UnavailableError
 from kernel.log import logger
@@ -114,6 +115,7 @@ class Journal:
         body = dump_json(record)
         line = b"%08x %b\n" % (zlib.crc32(body), body)
         try:
+            failpoints.reach("journal_write")
             written = os.write(self._current.descriptor, line)
             if written != len(line):
                 raise OSError("short write")  # noqa: TRY301 # the same ending as a refused one

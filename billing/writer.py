@@ -28,6 +28,7 @@ from billing import tick
 from billing.database import connect
 from billing.holds import Act, Closing, Extension, HoldRequest, Refusal
 from billing.journal import Journal
+from kernel import failpoints
 from kernel.log import logger
 
 BATCH = 256
@@ -190,6 +191,8 @@ class Writer:
         return batch
 
     async def _commit(self, connection: AsyncConnection[TupleRow], batch: _Batch) -> None:
+        if batch.holds:
+            failpoints.reach("before_hold_commit")
         try:
             cursor = await connection.execute(
                 tick.STATEMENT,
@@ -208,6 +211,7 @@ class Writer:
             await self._bisect(connection, batch, error)
         else:
             assert row is not None
+            _reach_failpoints(batch)
             await self._answer(connection, batch, tick.parse_answer(row[0]))
 
     async def _answer(
@@ -291,6 +295,16 @@ def _halves(batch: _Batch) -> Sequence[_Batch]:
             _Batch(extensions=batch.extensions, holds=batch.holds),
         )
     return parts
+
+
+def _reach_failpoints(batch: _Batch) -> None:
+    """Nobody knows of the commit yet: neither those who wait for it, nor the journal."""
+    if batch.holds:
+        failpoints.reach("after_hold_commit")
+    if batch.extensions:
+        failpoints.reach("after_extend_commit")
+    if batch.closings:
+        failpoints.reach("after_settle_commit")
 
 
 def _refuse_all(batch: _Batch) -> None:

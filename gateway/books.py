@@ -9,6 +9,7 @@ import asyncio
 from billing.holds import Act, Closing, HoldRequest
 from billing.journal import Journal
 from billing.writer import Writer
+from kernel import failpoints
 from kernel.errors import UnavailableError
 
 MOST_BACKLOG = 5_000
@@ -33,6 +34,7 @@ class Books:
         if self.writer.backlog > MOST_BACKLOG:
             raise _unavailable()
         self.journal.open_call(request.request_id)
+        failpoints.reach("after_open")
         answer = self.writer.hold(request)
         try:
             async with asyncio.timeout(self._hold_wait_s):
@@ -60,10 +62,13 @@ class Books:
 
     def checkpoint(self, closing: Closing) -> None:
         self.journal.checkpoint(closing)
+        failpoints.reach("after_checkpoint")
 
     def close(self, closing: Closing) -> None:
         """Journal how a call ended and queue it for the writer. Never waits, never raises."""
+        failpoints.reach("before_final")
         self.journal.close_call(closing)
+        failpoints.reach("after_final_before_last_frame")
         self.writer.close(closing)
 
     def release(self, request_id: str) -> None:

@@ -22,6 +22,7 @@ from psycopg import Error as DatabaseError
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from accounts.principal import Principal
+from kernel import failpoints
 from kernel.errors import BadRequestError, IdempotencyReusedError
 from kernel.log import logger
 
@@ -120,3 +121,4 @@ class AnswerStore:
                 )
         except (DatabaseError, PoolTimeout) as error:
             log.warning("answer_not_kept", error=type(error).__name__)
+        failpoints.reach("after_answer_kept")

@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn
 
+from kernel.failpoints import arm
+
 
 def text(name: str, default: str | None = None) -> str:
     """Return a setting's text; a setting without a default must be given."""
@@ -65,6 +67,17 @@ def peppers(name: str) -> dict[int, bytes]:
     if not found:
         _stop(name, "is not set; start the stack with ./tollgate up or see .env.example")
     return found
+
+
+def failpoints(name: str, *, allowed: bool) -> None:
+    """Arm the failpoints a test asks for; never where people are served."""
+    value = os.environ.get(name, "").strip()
+    if value and not allowed:
+        _stop(name, "is for tests and needs DEBUG=1", value)
+    try:
+        arm(value)
+    except ValueError:
+        _stop(name, "must look like name:kill9, name:raise or name:sleep=<milliseconds>", value)
 
 
 def _stop(name: str, reason: str, value: str | None = None) -> NoReturn:

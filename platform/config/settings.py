@@ -12,6 +12,7 @@ JOURNAL_DIR = Path(env.text("JOURNAL_DIR", str(DATA_DIR / "journal"))).resolve()
 
 SERVE = env.choice("SERVE", "all", ("api", "web", "all"))
 DEBUG = env.boolean("DEBUG", default=False)
+env.failpoints("FAIL", allowed=DEBUG)
 SECRET_KEY = env.text("SECRET_KEY")
 KEY_PEPPERS = env.peppers("KEY_PEPPERS")
 API_PORT = env.integer("API_PORT", 8080, low=1, high=65535)

@@ -26,6 +26,7 @@ ODD = [
     ("MAX_BODY_BYTES", "9" * 80, f"={'9' * 60!r} must be a whole number from 1024 to 1073741824."),
     ("HOLD_WAIT_MS", "-1", "='-1' must be a whole number from 50 to 10000."),
     ("DEFAULT_TPM", "1e6", "='1e6' must be a whole number from 1 to 1000000000000."),
+    ("FAIL", "before_final:kill9", "='before_final:kill9' is for tests and needs DEBUG=1."),
     ("DEBUG", "maybe", "='maybe' must be 1 or 0."),
     ("SERVE", "everything", "='everything' must be one of api, web, all."),
     ("LOG_LEVEL", "info", "='info' must be one of DEBUG, INFO, WARNING, ERROR."),
@@ -59,6 +60,18 @@ def test_good_settings_load_and_empty_ones_take_their_defaults() -> None:
     process = load_settings(API_PORT="", DEBUG=" ", ALLOWED_HOSTS=" , ", LOG_LEVEL="")
 
     assert (process.returncode, process.stdout, process.stderr) == (0, "loaded\n", "")
+
+
+def test_failpoints_are_armed_with_debug_only_and_in_one_form() -> None:
+    armed = load_settings(FAIL="before_final:kill9,journal_write:sleep=5", DEBUG="1")
+    odd = load_settings(FAIL="before_final", DEBUG="1")
+
+    assert (armed.returncode, armed.stdout) == (0, "loaded\n")
+    assert odd.returncode == 1
+    assert odd.stderr == (
+        "tollgate: FAIL='before_final' must look like name:kill9, name:raise or "
+        "name:sleep=<milliseconds>.\n"
+    )
 
 
 def test_a_pepper_is_never_shown_not_even_a_wrong_one() -> None:
