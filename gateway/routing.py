@@ -10,6 +10,7 @@ from gateway.providers.base import Provider, Upstream
 from kernel import clock
 from kernel.errors import (
     BadRequestError,
+    NotCarriedError,
     TollgateError,
     UnavailableError,
     UpstreamTimeoutError,
@@ -37,7 +38,8 @@ async def open_first_willing(
     Trying the next one is safe: nothing has been relayed yet, and the hold covers any of them.
 
     Raises:
-        BadRequestError: at once, since the next provider would refuse it too.
+        BadRequestError: at once, since the next provider would refuse it too, unless the fault is
+            only that the request cannot be said in a provider's dialect.
         TollgateError: the last failure, when nobody was willing, or the time is over.
 
     """
@@ -61,6 +63,8 @@ async def _open_first_willing(
             upstream = await providers[deployment.kind].open(
                 request, deployment, max_output_tokens=model.max_output_tokens
             )
+        except NotCarriedError as error:
+            failure = error
         except BadRequestError:
             raise
         except TollgateError as error:

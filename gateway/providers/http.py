@@ -1,9 +1,10 @@
 """Calling out over HTTP: one connection pool, no redirects, errors in the platform's words."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import aiohttp
 import orjson
@@ -22,6 +23,9 @@ MOST_CONNECTIONS = 8192
 MOST_ERROR_BYTES = 64 * 1024
 # What a caller who stops reading may be billed for and not get is two of these and two buffers.
 MOST_PIECE_BYTES = 32 * 1024
+_FIELD = re.compile(r"[a-z_][a-z0-9_.]{0,99}(?=: )")
+# Anthropic says 400 of an account without credit, which is our account there.
+_OUR_ACCOUNT = re.compile(r"credit balance", re.IGNORECASE)
 log = logger(__name__)
 
 
@@ -111,22 +115,35 @@ async def post_json(
     raise await _refused(response)
 
 
-async def _refused(response: aiohttp.ClientResponse) -> TollgateError:
-    param = None
+async def _read_error(response: aiohttp.ClientResponse) -> Mapping[str, Any]:
     try:
         async with asyncio.timeout(2):
             text = await response.content.read(MOST_ERROR_BYTES)
-        error = orjson.loads(text).get("error") or {}
-        param = error.get("param") if isinstance(error, dict) else None
+        error = orjson.loads(text).get("error")
     except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError):
-        text = b""
+        return {}
+    return error if isinstance(error, dict) else {}
+
+
+def _field_of(error: Mapping[str, Any]) -> str | None:
+    """Return the field at fault: OpenAI names it apart, Anthropic before the reason."""
+    param = error.get("param")
+    if param is None:
+        named = _FIELD.match(str(error.get("message")))
+        return named[0] if named else None
+    return param if isinstance(param, str) else None
+
+
+async def _refused(response: aiohttp.ClientResponse) -> TollgateError:
+    error = await _read_error(response)
     response.close()
     log.warning("upstream_refused", status=response.status)
     match response.status:
+        case 400 if _OUR_ACCOUNT.search(str(error.get("message"))):
+            return UpstreamError("The model's provider failed to answer.")
         case 400 | 413 | 422:
             return BadRequestError(
-                "The model's provider did not accept this request.",
-                param=param if isinstance(param, str) else None,
+                "The model's provider did not accept this request.", param=_field_of(error)
             )
         case 408 | 504:
             return UpstreamTimeoutError("The model's provider did not answer in time.")

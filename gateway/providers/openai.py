@@ -39,7 +39,8 @@ class OpenAIProvider:
         body = render_request(request, deployment.upstream_model, max_output_tokens)
         too_many = len(request.stop) > MOST_STOPS  # it was told of none of them: cut here
         filters = [StopCutter(request.stop)] if too_many else []
-        return await open_translated(self._post(body, deployment), EventReader(), filters)
+        reader = EventReader(request.stop)
+        return await open_translated(self._post(body, deployment), reader, filters)
 
     async def _post(self, body: bytes, deployment: Deployment) -> HttpUpstream:
         headers = {}

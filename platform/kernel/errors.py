@@ -55,6 +55,12 @@ class BadRequestError(TollgateError):
     default_code = "invalid_value"
 
 
+class NotCarriedError(BadRequestError):
+    """What one provider's dialect has no words for; another provider may have."""
+
+    default_code = "unsupported_value"
+
+
 class UnauthenticatedError(TollgateError):
     """No key or a bad one. ``code`` is ``invalid_api_key`` only for a key that was sent."""
 

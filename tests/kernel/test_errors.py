@@ -6,6 +6,7 @@ from kernel import errors
 
 CONTRACT = {
     "BadRequestError": (400, "invalid_request_error", "invalid_value"),
+    "NotCarriedError": (400, "invalid_request_error", "unsupported_value"),
     "InvalidAmountError": (400, "invalid_request_error", "invalid_value"),
     "UnauthenticatedError": (401, "invalid_request_error", None),
     "NoCreditError": (402, "insufficient_quota", "credit_balance_exhausted"),

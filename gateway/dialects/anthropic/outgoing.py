@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from gateway.chat import ChatRequest, FormatKind, Media, Message, ToolCall, ToolMode
-from kernel.errors import BadRequestError
+from kernel.errors import NotCarriedError
 
 _SYSTEM = ("system", "developer")
 _JSON_ONLY = "Answer with one JSON object and nothing else: no words before or after it, no fences."
@@ -21,7 +21,7 @@ def render_request(request: ChatRequest, upstream_model: str, max_output_tokens:
     """Return the body.
 
     Raises:
-        BadRequestError: for what cannot be said in this dialect, with its field.
+        NotCarriedError: for what cannot be said in this dialect, with its field.
 
     """
     system, messages = _render_system(request), _render_turns(request)
@@ -156,7 +156,7 @@ def _parse_arguments(arguments: str, path: str) -> Mapping[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise BadRequestError("The arguments of a tool call must be a JSON object.", param=path)
+        raise NotCarriedError("The arguments of a tool call must be a JSON object.", param=path)
     return value
 
 
@@ -173,7 +173,5 @@ def _render_media(media: Media, path: str) -> dict[str, Any]:
     return block
 
 
-def _not_carried(path: str, what: str) -> BadRequestError:
-    return BadRequestError(
-        f"{what} cannot be sent to this model.", code="unsupported_value", param=path
-    )
+def _not_carried(path: str, what: str) -> NotCarriedError:
+    return NotCarriedError(f"{what} cannot be sent to this model.", param=path)

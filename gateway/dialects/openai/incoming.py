@@ -4,7 +4,7 @@ Servers differ: some name a call again with each piece, some end calls with ``st
 are no JSON object at the end are an upstream's fault, said before the caller takes them for good.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -38,9 +38,13 @@ _REASONS: Mapping[str, StopReason] = MappingProxyType(
 
 
 class EventReader:
-    """Reads one answer. ``is_done`` once it has ended well."""
+    """Reads one answer. ``is_done`` once it has ended well.
 
-    def __init__(self) -> None:
+    ``stops`` were asked for: some servers name the one that ended the answer.
+    """
+
+    def __init__(self, stops: Sequence[str] = ()) -> None:
+        self._stops = stops
         self.is_done = False
         self.fault: TollgateError | None = None
         self._frames = FrameReader()
@@ -92,7 +96,7 @@ class EventReader:
             self._read_call(call, events)
         reason = choice.get("finish_reason")
         if reason is not None and not self._is_finished:
-            self._finish(str(reason), events)
+            self._finish(str(reason), choice.get("stop_reason"), events)
 
     def _read_call(self, call: Any, events: list[StreamEvent]) -> None:
         if not isinstance(call, dict) or not isinstance(call.get("function") or {}, dict):
@@ -114,8 +118,11 @@ class EventReader:
             place = len(self._calls) - 1
             events.append(ToolCallDelta(0, place, arguments, count_tokens(arguments)))
 
-    def _finish(self, word: str, events: list[StreamEvent]) -> None:
+    def _finish(self, word: str, stop: object, events: list[StreamEvent]) -> None:
         self._is_finished = True
+        if word == "stop" and isinstance(stop, str) and stop in self._stops:
+            events.append(ChoiceFinished(0, StopReason.STOP_SEQUENCE, stop))
+            return
         reason = _REASONS.get(word, StopReason.END)
         if self._calls and reason is StopReason.END:
             reason = StopReason.TOOL_CALLS

@@ -13,14 +13,14 @@ import orjson
 from gateway.chat import ChatRequest, FormatKind, Media, Message, Part, ToolMode
 from gateway.dialects.openai.parameters import MOST_STOPS
 from gateway.dialects.openai.tools import MOST_NAME_LENGTH, MOST_TOOLS
-from kernel.errors import BadRequestError
+from kernel.errors import NotCarriedError
 
 
 def render_request(request: ChatRequest, upstream_model: str, max_output_tokens: int) -> bytes:
     """Return the body.
 
     Raises:
-        BadRequestError: for what cannot be said in this dialect, with its field.
+        NotCarriedError: for what cannot be said in this dialect, with its field.
 
     """
     limit = request.max_tokens or max_output_tokens
@@ -127,5 +127,5 @@ def _render_media(media: Media) -> dict[str, Any]:
     return {"type": "file", "file": file}
 
 
-def _not_carried(path: str, what: str) -> BadRequestError:
-    return BadRequestError(f"{what} cannot be sent to this model.", param=path)
+def _not_carried(path: str, what: str) -> NotCarriedError:
+    return NotCarriedError(f"{what} cannot be sent to this model.", param=path)

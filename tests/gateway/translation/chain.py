@@ -8,6 +8,8 @@ from typing import Any
 
 from billing.models import UsageEvent
 from billing.prices import text_price
+from gateway.models import Deployment, Provider, PublicModel
+from gateway.news import announce_catalog_change
 from gateway.offers import create_model, create_provider
 from kernel.ids import random_base62
 from kernel.money import parse_usd
@@ -76,6 +78,14 @@ def open_chain(blocker: Any, folder: Path) -> Iterator[Chain]:
                     credential="hk-proj-wrong",
                 )
                 chain.offer(f"{kind}/unknown", kind=kind, upstream_model="no-such", credential=good)
+            chain.offer("both", kind="openai", upstream_model="hacxgpt", credential=good)
+            Deployment.objects.create(
+                public_model=PublicModel.objects.get(name="both"),
+                provider=Provider.objects.get(name="anthropic/hacxgpt"),
+                upstream_model="hacxgpt",
+                priority=1,
+            )
+            announce_catalog_change()
             _wait_for_models(chain)
             yield chain
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from anthropic import Anthropic
+from openai import OpenAI
 
 from billing.models import UsageEvent
 from tests.books import assert_proven
@@ -13,6 +15,8 @@ from tests.gateway.dialects import asking as openai
 from tests.gateway.dialects.anthropic_asking import WEATHER
 from tests.gateway.translation.chain import Chain, open_chain
 
+WEATHER_TOOL: Any = WEATHER
+OPENAI_TOOL: Any = openai.WEATHER
 PAIRS = pytest.mark.parametrize(
     ("dialect", "upstream"),
     [
@@ -411,3 +415,54 @@ def test_what_cannot_go_across_is_refused_by_its_field(
     assert "cannot be sent to this model" in error["message"]
     assert UsageEvent.objects.filter(org_id=acme.org.pk).count() == 0
     assert_proven(chain.second.stores.database_url, chain.second.journals)
+
+
+def test_what_the_first_provider_has_no_words_for_the_next_may_answer(chain: Chain) -> None:
+    acme = chain.tenant()
+    body = body_of("anthropic", "both", "x", streamed=False)
+    source = {"type": "url", "url": "https://example.com/a.pdf"}
+    body["messages"][-1]["content"] = [{"type": "document", "source": source}]
+
+    said = read("anthropic", chain.ask(acme, "anthropic", body), streamed=False)
+
+    assert said["text"].startswith("I have received 1 document.")
+    assert chain.usage_of(acme).provider == "anthropic/hacxgpt"
+
+
+def test_a_field_the_upstream_finds_fault_with_is_named_in_the_same_dialect(chain: Chain) -> None:
+    acme = chain.tenant()
+    schema = {"type": "object", "properties": {"n": {"type": "string", "pattern": "("}}}
+    form = {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
+    body = body_of("anthropic", "anthropic/hacxgpt", "x", streamed=False, **form)
+
+    answer = chain.ask(acme, "anthropic", body)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == (
+        "output_config.format.schema: The model's provider did not accept this request."
+    )
+
+
+@pytest.mark.parametrize("upstream", ["openai", "anthropic"])
+def test_the_official_clients_accumulate_translated_streams(chain: Chain, upstream: str) -> None:
+    acme, url = chain.tenant(), chain.second.api.url
+    question: Any = [{"role": "user", "content": "What is the weather in Paris and London?"}]
+    with Anthropic(api_key=acme.key_text, base_url=url + "/anthropic").messages.stream(
+        model=f"{upstream}/hacxgpt", max_tokens=500, messages=question, tools=[WEATHER_TOOL]
+    ) as messages:
+        message = messages.get_final_message()
+    with OpenAI(api_key=acme.key_text, base_url=url + "/v1").chat.completions.stream(
+        model=f"{upstream}/hacxgpt",
+        messages=question,
+        tools=[OPENAI_TOOL],
+        stream_options={"include_usage": True},
+    ) as chunks:
+        completion = chunks.get_final_completion()
+
+    cities = [{"location": "Paris"}, {"location": "London"}]
+    assert [block.input for block in message.content if block.type == "tool_use"] == cities
+    calls = completion.choices[0].message.tool_calls or []
+    assert [json.loads(call.function.arguments) for call in calls] == cities
+    assert completion.usage is not None
+    assert completion.usage.prompt_tokens == message.usage.input_tokens
+    assert completion.usage.completion_tokens == message.usage.output_tokens

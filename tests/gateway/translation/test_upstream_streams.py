@@ -224,6 +224,16 @@ def test_the_habits_of_openai_servers_are_understood() -> None:
     assert events[-1] == ChoiceFinished(0, StopReason.TOOL_CALLS)
 
 
+def test_a_server_that_names_the_stop_sequence_is_believed_if_it_was_asked_for() -> None:
+    body = {"index": 0, "delta": {}, "finish_reason": "stop", "stop_reason": "END"}
+    frame = b"data: " + orjson.dumps({"choices": [body]}) + b"\n\n"
+
+    assert read(OpenAIReader(["END"]), [frame]) == [
+        ChoiceFinished(0, StopReason.STOP_SEQUENCE, "END")
+    ]
+    assert read(OpenAIReader(["x"]), [frame]) == [ChoiceFinished(0, StopReason.END)]
+
+
 @pytest.mark.parametrize(
     ("frames", "kind"),
     [

@@ -1,0 +1,84 @@
+"""What an upstream refuses us, in the platform's words: its account is not the caller's."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from gateway.providers.http import open_session, post_json
+from kernel import errors
+
+PATIENCE = aiohttp.ClientTimeout(total=10)
+
+
+async def refuse(request: web.Request) -> web.Response:
+    asked = await request.json()
+    return web.json_response(asked["body"], status=asked["status"])
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    application = web.Application()
+    application.router.add_post("/", refuse)
+    async with TestServer(application) as server:
+        yield str(server.make_url("/"))
+
+
+async def refusal(url: str, status: int, body: Any) -> errors.TollgateError:
+    async with open_session() as session:
+        asked = web.json_response({"status": status, "body": body}).body
+        assert isinstance(asked, bytes)
+        with pytest.raises(errors.TollgateError) as caught:
+            await post_json(session, url, asked, {}, PATIENCE)
+    assert "secret" not in caught.value.message
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, errors.BadRequestError),
+        (401, errors.UpstreamError),
+        (402, errors.UpstreamError),
+        (403, errors.UpstreamError),
+        (404, errors.UpstreamError),
+        (408, errors.UpstreamTimeoutError),
+        (413, errors.BadRequestError),
+        (429, errors.UnavailableError),
+        (500, errors.UpstreamError),
+        (529, errors.UnavailableError),
+    ],
+)
+async def test_each_status_has_its_meaning(
+    url: str, status: int, kind: type[errors.TollgateError]
+) -> None:
+    assert type(await refusal(url, status, {"error": {"message": "secret"}})) is kind
+
+
+@pytest.mark.parametrize(
+    ("error", "param"),
+    [
+        ({"message": "secret", "param": "messages[0].role"}, "messages[0].role"),
+        ({"type": "invalid_request_error", "message": "top_k: secret"}, "top_k"),
+        ({"message": "messages.0.content: secret", "param": None}, "messages.0.content"),
+        ({"message": "A secret: here"}, None),
+        ({"message": "secret", "param": 5}, None),
+        ("secret", None),
+    ],
+)
+async def test_the_field_at_fault_is_named_where_the_upstream_does(
+    url: str, error: Any, param: str | None
+) -> None:
+    assert (await refusal(url, 400, {"error": error})).param == param
+
+
+async def test_our_empty_account_there_is_not_the_callers_bad_request(url: str) -> None:
+    error = {
+        "type": "invalid_request_error",
+        "message": "Your credit balance is too low to access the API. secret",
+    }
+
+    assert type(await refusal(url, 400, {"type": "error", "error": error})) is errors.UpstreamError
