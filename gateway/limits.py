@@ -7,9 +7,9 @@
    gives back once.
 3. A slot is a lease of seconds, renewed while its call runs: a killed process' slots end with it.
 4. At its end a call corrects its tokens on every level and frees its slots.
-5. Redis silent for 50 ms counts as a failure; after five the breaker opens for a second at a time,
-   and each process limits by itself, with its share of every limit (``local_limits.py``). Limits
-   fail open to that share, and say so; money never does.
+5. Redis silent for ``wait_s`` counts as a failure; after five the breaker opens for a second at a
+   time, and each process limits by itself, with its share of every limit (``local_limits.py``).
+   Limits fail open to that share, and say so; money never does.
 """
 
 import asyncio
@@ -27,7 +27,6 @@ from gateway.local_limits import LocalLimits
 from kernel import clock
 from kernel.log import logger
 
-WAIT_S = 0.05
 FAILURES_TO_OPEN = 5
 OPEN_S = 1.0
 LEASE_MS = 10_000
@@ -41,8 +40,9 @@ Row = dict[str, Any]
 class RateLimiter:
     """Asks Redis for many calls at a time; lives in one event loop."""
 
-    def __init__(self, redis: Redis, *, processes: int) -> None:
+    def __init__(self, redis: Redis, *, processes: int, wait_s: float) -> None:
         self._redis = redis
+        self._wait_s = wait_s
         self._local = LocalLimits(processes)
         self._sha = ""
         self._waiting: deque[tuple[Row, asyncio.Future[Row | None] | None]] = deque()
@@ -147,7 +147,7 @@ class RateLimiter:
         if clock.monotonic() < self._open_until:
             return [None] * len(rows)
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(self._wait_s):
                 text = await self._evaluate(orjson.dumps(rows))
         except (RedisError, OSError, TimeoutError) as error:
             self._failures += 1

@@ -77,7 +77,11 @@ class Runtime:
         )
         self.keys = KeyRing(self.pool, settings.KEY_PEPPERS)
         self.answers = AnswerStore(self.pool, settings.SECRET_KEY)
-        self.limiter = RateLimiter(self.redis, processes=settings.API_WORKERS)
+        self.limiter = RateLimiter(
+            self.redis,
+            processes=settings.API_WORKERS,
+            wait_s=settings.LIMITS_WAIT_MS / 1000,  # seconds for asyncio, no money
+        )
         self.catalog = Catalog({})
         self.defaults = Defaults(
             rpm=settings.DEFAULT_RPM, tpm=settings.DEFAULT_TPM, most_call_s=settings.MAX_CALL_S

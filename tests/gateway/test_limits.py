@@ -33,12 +33,9 @@ async def server() -> AsyncIterator[CountedRedis]:
 
 
 @pytest.fixture
-async def limiter(
-    server: CountedRedis, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[RateLimiter]:
+async def limiter(server: CountedRedis) -> AsyncIterator[RateLimiter]:
     """A limiter that waits two seconds: 50 ms are tried elsewhere, and CI's machines stall."""
-    monkeypatch.setattr("gateway.limits.WAIT_S", 2.0)
-    limiter = RateLimiter(server, processes=2)
+    limiter = RateLimiter(server, processes=2, wait_s=2.0)
     yield limiter
     await limiter.stop()
 
@@ -257,7 +254,7 @@ async def test_a_slot_whose_owner_died_ends_by_itself(
     limiter: RateLimiter, server: CountedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.limits.LEASE_MS", 80)
-    dead = RateLimiter(server, processes=2)
+    dead = RateLimiter(server, processes=2, wait_s=2.0)
     await dead.take(ask(per_minute(100), slots=[slots(1)]))
     await dead.stop()  # nobody renews
     assert (await limiter.take(ask(per_minute(100), slots=[slots(1)]))).refused == slots(1)
@@ -287,7 +284,7 @@ async def test_a_slot_is_renewed_while_its_call_runs_and_is_there_again_after_a_
 async def test_two_processes_together_let_exactly_the_limit_through(
     limiter: RateLimiter, server: CountedRedis
 ) -> None:
-    other = RateLimiter(server, processes=2)
+    other = RateLimiter(server, processes=2, wait_s=2.0)
     asks = [ask(tokens(1000, 30), tokens(500, 30, "rl:t2"), slots=[slots(14)]) for _ in range(40)]
 
     verdicts = await asyncio.gather(

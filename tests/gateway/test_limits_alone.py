@@ -13,7 +13,8 @@ from kernel.ids import new_request_id
 
 
 def away(processes: int = 4) -> RateLimiter:
-    return RateLimiter(Redis.from_url("redis://127.0.0.1:1/0"), processes=processes)
+    redis = Redis.from_url("redis://127.0.0.1:1/0")
+    return RateLimiter(redis, processes=processes, wait_s=0.05)
 
 
 def per_minute(limit: int, cost: int = 1, key: str = "rl:a:rpm") -> Check:
@@ -140,7 +141,8 @@ async def test_a_frozen_redis_costs_a_call_fifty_milliseconds_at_most() -> None:
 
     silent = await asyncio.start_server(hear_and_say_nothing, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
-    limiter = RateLimiter(Redis.from_url(f"redis://127.0.0.1:{port}/0"), processes=1)
+    redis = Redis.from_url(f"redis://127.0.0.1:{port}/0")
+    limiter = RateLimiter(redis, processes=1, wait_s=0.05)
     loop = asyncio.get_running_loop()
 
     begun = loop.time()

@@ -15,7 +15,7 @@ from gateway.offers import limit_model
 from tests.calls import RawStream, chat_body, post, wait_for
 from tests.factories import Tenant, make_tenant
 from tests.servers import Server, running_api
-from tests.stage import Stage
+from tests.stage import PATIENT, Stage
 
 
 def another_key(project: Project) -> str:
@@ -151,7 +151,7 @@ def wait_until_limited(stage: Stage, limit: str) -> None:
 
 
 def second_process(stage: Stage, folder: Path) -> Any:
-    return running_api(stage.stores.database_url, stage.stores.redis_url, folder)
+    return running_api(stage.stores.database_url, stage.stores.redis_url, folder, **PATIENT)
 
 
 def test_two_processes_together_let_exactly_the_limit_through(stage: Stage, tmp_path: Path) -> None:
