@@ -25,7 +25,7 @@ sys.path[:0] = [p for p in (str(ROOT), str(ROOT / "platform")) if p not in sys.p
 
 from stack.services import Services, start_services  # noqa: E402 # needs the path above
 
-TEMPLATE = "template_tollgate"
+TEMPLATE = os.environ.get("TEST_TEMPLATE", "template_tollgate")
 _services: Services | None = None
 _folder: Path | None = None
 
