@@ -10,11 +10,15 @@ from billing.holds import Act, Closing, Outcome
 from billing.pricing import Price
 from billing.usage import Evidence, Usage
 from kernel import clock
+from kernel.log import logger
 
 CHECKPOINT_TOKENS = 64
 CHECKPOINT_S = 0.25
 # A provider's figure beyond this multiple of our own bounds is not believed.
 ABSURD = 4
+# Short answers differ by more than a factor.
+SLACK_TOKENS = 16
+log = logger(__name__)
 
 
 @dataclass(slots=True)
@@ -50,14 +54,21 @@ class Meter:
         self.output_tokens -= tokens
 
     def report(self, usage: Usage) -> bool:
-        """Take the provider's figures; return False for figures that are not believed."""
-        within = (
+        """Take the provider's figures; return False for figures that are not believed.
+
+        Tokens are cut differently everywhere, so figures may differ from our own count of what was
+        relayed, but not beyond all reason; ours is complete by the time figures come.
+        """
+        is_believed = (
             0 < usage.prompt_tokens <= ABSURD * self.most_input
             and 0 <= usage.completion_tokens <= ABSURD * self.most_output
+            and self.output_tokens <= ABSURD * (usage.completion_tokens + SLACK_TOKENS)
         )
-        if within:
+        if is_believed:
             self.reported = usage
-        return within
+        else:
+            log.warning("usage_not_believed", request=self.request_id, provider=self.provider)
+        return is_believed
 
     def checkpoint_due(self) -> bool:
         """Tell whether 64 tokens or 250 ms have passed since the last one; mark it if so."""

@@ -120,8 +120,9 @@ class Relay:
             receipt = await self._sale.receipt()
             await self._end_stream(Outcome.BUDGET_EXHAUSTED, stream.cut_off(receipt))
             return
-        if stream.usage is None or not meter.report(stream.usage):
-            meter.add(stream.count_relayed())
+        meter.add(stream.count_relayed())
+        if stream.usage is not None:
+            meter.report(stream.usage)
         await self._end_stream(Outcome.COMPLETED, stream.finish(await self._sale.receipt()))
 
     async def _end_stream(self, outcome: Outcome, last: bytes) -> None:
@@ -174,8 +175,9 @@ class Relay:
                 if size > MOST_ANSWER_BYTES:
                     raise UpstreamError("The model's provider sent an endless answer.")
         patched = self._call.dialect.patch_answer(b"".join(parts), self._answer)
-        if patched.usage is None or not self._meter.report(patched.usage):
-            self._meter.add(patched.count())
+        self._meter.add(patched.count())
+        if patched.usage is not None:
+            self._meter.report(patched.usage)
         await self._end_whole(patched.render(await self._sale.receipt()))
 
     async def _end_whole(self, body: bytes) -> None:

@@ -66,6 +66,31 @@ def test_figures_that_cannot_be_true_are_not_believed_and_ours_count(
     assert_proven(stage.stores.database_url, stage.journals)
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_figure_far_below_what_was_relayed_is_not_believed(
+    stage: Stage, *, streamed: bool
+) -> None:
+    reported = {"prompt_tokens": 5, "completion_tokens": 1}
+    body = chat_body(stream=streamed, mock={"chunks": 200, "usage": reported})
+
+    post(stage.api.url, stage.acme.key_text, body)
+
+    usage = usage_of(stage)
+    assert (usage.evidence, usage.output, usage.counted_output) == ("counted", 200, 200)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_our_own_count_stands_beside_the_providers(stage: Stage, *, streamed: bool) -> None:
+    reported = {"prompt_tokens": 9, "completion_tokens": 70}
+    body = chat_body(stream=streamed, mock={"chunks": 77, "usage": reported})
+
+    post(stage.api.url, stage.acme.key_text, body)
+
+    usage = usage_of(stage)
+    assert (usage.evidence, usage.input, usage.output) == ("provider", 9, 70)
+    assert (usage.counted_input, usage.counted_output) == (8, 77)
+
+
 def test_cached_and_reasoning_tokens_are_counted_in_one_bucket_each(stage: Stage) -> None:
     reported = {
         "prompt_tokens": 30,
