@@ -37,9 +37,9 @@ _THINKING = b'{"type":"thinking","thinking":"","signature":""}'
 
 
 class AnthropicStream:
-    """One streamed answer. A text's pieces cost about a microsecond each."""
+    """One streamed answer. A text's pieces cost what they do in the other dialect."""
 
-    __slots__ = ("_answer", "_delta_head", "_end", "_index", "_is_started", "_open")
+    __slots__ = ("_answer", "_delta_head", "_end", "_index", "_is_started", "_open", "_text_head")
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
@@ -47,6 +47,7 @@ class AnthropicStream:
         self._index = -1
         self._open: str | None = None
         self._delta_head = b""
+        self._text_head = b""
         self._end = ChoiceFinished(0, StopReason.END)
 
     def render(self, events: Iterable[StreamEvent]) -> bytes:
@@ -59,8 +60,7 @@ class AnthropicStream:
                     continue
                 if self._open != "text":
                     self._start("text", _TEXT, frames)
-                add(self._delta_head)
-                add(b'{"type":"text_delta","text":')
+                add(self._text_head)
                 add(dump_text(event.text))
                 add(b"}}\n\n")
             else:
@@ -129,6 +129,7 @@ class AnthropicStream:
             b"event: content_block_delta\n"
             b'data: {"type":"content_block_delta","index":%d,"delta":' % self._index
         )
+        self._text_head = self._delta_head + b'{"type":"text_delta","text":'
         frames.append(
             b"event: content_block_start\n"
             b'data: {"type":"content_block_start","index":%d,"content_block":%b}\n\n'
