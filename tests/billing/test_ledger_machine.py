@@ -1,8 +1,10 @@
 """A state machine of the ledger on real PostgreSQL, beside a small model of what must be true."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
+from django.db.models import QuerySet
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -15,15 +17,23 @@ from hypothesis.stateful import (
 )
 
 from billing.adoption import adopt_orphans
-from billing.budgets import create_budget
+from billing.budgets import BudgetSpec, add_budget, create_budget
 from billing.credits import add_credit
 from billing.database import connect_sync
 from billing.expiry import expire_holds
-from billing.holds import Act, Closing, Extension
+from billing.grants import (
+    GrantSpec,
+    database_time,
+    expire_grants,
+    grant_credit,
+    void_grant,
+)
+from billing.holds import Act, Closing, Extension, Outcome
 from billing.journal import Journal
-from billing.models import BudgetWindow, Hold
+from billing.models import BudgetWindow, CreditGrant, Hold
 from billing.tick import close_calls
-from kernel.ids import new_request_id, random_base62
+from kernel import clock
+from kernel.ids import new_id, new_request_id, random_base62
 from tests.books import assert_proven, run_tick, settlement
 from tests.factories import hold_request, make_price, make_tenant
 
@@ -41,7 +51,10 @@ def ledger_machine(  # noqa: C901 # a machine is its rules, one small method eac
     database: str, journals: Path
 ) -> type[RuleBasedStateMachine]:
     class LedgerMachine(RuleBasedStateMachine):
-        """Alice's organization with a little credit and a lifetime budget below it."""
+        """Alice's organization with a little credit and a lifetime budget below it.
+
+        ``credit`` is what was granted for this model and is neither used nor taken back.
+        """
 
         requests = Bundle("requests")
 
@@ -52,6 +65,8 @@ def ledger_machine(  # noqa: C901 # a machine is its rules, one small method eac
             create_budget(
                 org=self.acme.org, limit_nanos=BUDGET_NANOS, period="lifetime", actor="test"
             )
+            soft = BudgetSpec("day", limit_tokens=50, key=self.acme.key, is_hard=False)
+            add_budget(self.acme.org, soft, actor="test")
             self.journal = Journal(journals, random_base62(8))
             self.credit = CREDIT_NANOS
             self.settled = 0
@@ -63,7 +78,7 @@ def ledger_machine(  # noqa: C901 # a machine is its rules, one small method eac
             return sum(self.open.values())
 
         def room(self) -> int:
-            return min(self.credit, BUDGET_NANOS) - self.settled - self.held
+            return min(self.credit, BUDGET_NANOS - self.settled) - self.held
 
         @rule(target=requests, amount=st.integers(1, 40_000))
         def hold(self, amount: int) -> str:
@@ -132,6 +147,84 @@ def ledger_machine(  # noqa: C901 # a machine is its rules, one small method eac
             add_credit(self.acme.org, amount, reason="more", actor="test")
             self.credit += amount
 
+        @rule(
+            amount=st.integers(1, 50_000),
+            kind=st.sampled_from(["paid", "promotional"]),
+            priority=st.integers(0, 200),
+            scope=st.sampled_from(["every model", "this model", "another model"]),
+            ends=st.booleans(),
+        )
+        def grant(self, amount: int, kind: str, priority: int, scope: str, *, ends: bool) -> None:
+            models = {"this model": [self.version.model], "another model": ["another"]}
+            spec = GrantSpec(
+                amount,
+                "for the machine",
+                new_id("credit"),
+                kind=kind,
+                priority=priority,
+                allowed_models=models.get(scope),
+                expires_at=clock.now() + timedelta(days=1) if ends else None,
+            )
+            grant_credit(self.acme.org, spec, actor="test")
+            if scope != "another model":
+                self.credit += amount
+
+        @rule()
+        def let_a_grant_end(self) -> None:
+            """The time of an open grant that no call has reserved on is over."""
+            grant = self.open_grants().filter(expires_at__gt=clock.now(), held_nanos=0).first()
+            if grant is None:
+                return
+            self.open_grants().filter(pk=grant.pk).update(expires_at=database_time())
+            assert expire_grants() == grant.remaining_nanos
+            self.take_back(grant, grant.remaining_nanos)
+
+        @rule()
+        def void_a_grant(self) -> None:
+            grant = self.open_grants().order_by("-id").first()
+            if grant is None:
+                return
+            free = grant.remaining_nanos - grant.held_nanos
+            assert void_grant(self.acme.org, grant.pk, reason="void", actor="test") == free
+            self.take_back(grant, free)
+
+        def open_grants(self) -> QuerySet[CreditGrant]:
+            return CreditGrant.objects.filter(org=self.acme.org, is_open=True)
+
+        def take_back(self, grant: CreditGrant, nanos: int) -> None:
+            if grant.allowed_models != ["another"]:
+                self.credit -= nanos
+
+        @rule(
+            amount=st.integers(5_000, 20_000),
+            outcome=st.sampled_from([Outcome.INTERRUPTED, Outcome.DISCONNECTED]),
+        )
+        def break_off_and_send_again(self, amount: int, outcome: Outcome) -> None:
+            """A keyed call ends half-way and is sent again: paid once where it was our fault."""
+            key = new_id("idem")
+            first, again = (
+                replace(
+                    hold_request(self.acme, self.version, amount), idem_key=key, idem_body="body"
+                )
+                for _ in range(2)
+            )
+            if amount > self.room():
+                return
+            run_tick(database, holds=[first], owner=self.journal.owner)
+            half = settlement(first.request_id, self.price, input_tokens=2, output_tokens=1)
+            run_tick(database, closings=[replace(half, outcome=outcome)])
+            if outcome is not Outcome.INTERRUPTED:
+                self.charge(half.charge_nanos)
+            fits = amount <= self.room()
+
+            answer = run_tick(database, holds=[again], owner=self.journal.owner)
+
+            assert (answer.held[again.request_id] is None) is fits
+            if fits:
+                whole = settlement(again.request_id, self.price, input_tokens=2, output_tokens=1)
+                run_tick(database, closings=[whole])
+                self.charge(whole.charge_nanos)
+
         @rule(request_id=requests, read=st.integers(1, 30), is_final=st.booleans())
         def crash_and_adopt(self, request_id: str, read: int, is_final: bool) -> None:  # noqa: FBT001
             """The process dies after a checkpoint or an end; another one finds its journal."""
@@ -145,7 +238,7 @@ def ledger_machine(  # noqa: C901 # a machine is its rules, one small method eac
                 adopted = adopt_orphans(journals, lambda calls: close_calls(books, calls, "test"))
 
             assert adopted >= 1
-            self.settled += min(closing.charge_nanos, self.open.pop(request_id))
+            self.charge(min(closing.charge_nanos, self.open.pop(request_id)))
             # whatever else the dead process had only opened is given back
             for held in list(self.open):
                 if not Hold.objects.filter(request_id=held, state="held").exists():
@@ -168,17 +261,23 @@ def ledger_machine(  # noqa: C901 # a machine is its rules, one small method eac
                 held = self.open.pop(request_id)
                 self.final[request_id] = closing
                 if closing.act is Act.SETTLE:
-                    self.settled += min(closing.charge_nanos, held)
+                    self.charge(min(closing.charge_nanos, held))
+
+        def charge(self, nanos: int) -> None:
+            self.settled += nanos
+            self.credit -= nanos
 
         @invariant()
         def the_books_show_what_the_model_says(self) -> None:
             account = self.acme.account
-            assert (account.deferred_nanos, account.held_nanos) == (
-                self.credit - self.settled,
-                self.held,
+            assert account.held_nanos == self.held
+            usable = sum(
+                grant.remaining_nanos
+                for grant in self.open_grants()
+                if grant.allowed_models != ["another"]
             )
-            window = BudgetWindow.objects.filter(budget__org=self.acme.org).first()
-            if window is not None:
+            assert usable == self.credit
+            for window in BudgetWindow.objects.filter(budget__org=self.acme.org):
                 assert (window.settled_nanos, window.held_nanos) == (self.settled, self.held)
 
         def teardown(self) -> None:
