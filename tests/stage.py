@@ -17,7 +17,6 @@ from tests.conftest import Stores, empty_redis, fresh_database
 from tests.factories import Tenant, make_tenant, offer_upstream
 from tests.servers import Server, running_api, running_upstream
 
-
 # Exact rate limits need Redis' answer: 50 ms are tried elsewhere, and CI's machines stall.
 PATIENT = {"LIMITS_WAIT_MS": "2000"}
 

@@ -151,7 +151,8 @@ def wait_until_limited(stage: Stage, limit: str) -> None:
 
 
 def second_process(stage: Stage, folder: Path) -> Any:
-    return running_api(stage.stores.database_url, stage.stores.redis_url, folder, **PATIENT)
+    stores, patience = stage.stores, PATIENT["LIMITS_WAIT_MS"]
+    return running_api(stores.database_url, stores.redis_url, folder, LIMITS_WAIT_MS=patience)
 
 
 def test_two_processes_together_let_exactly_the_limit_through(stage: Stage, tmp_path: Path) -> None:
