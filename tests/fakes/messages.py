@@ -1,0 +1,103 @@
+"""A scripted server of Anthropic's messages with a transcript: the fake at the socket that leaves.
+
+A request's own field ``mock`` says how to answer, since unknown fields pass through unchanged:
+``chunks`` (4), ``delay_ms`` between them (0), ``usage`` (true, false for none, or the figures to
+report), ``fail_after`` chunks (never). ``GET /transcript`` tells what was asked, sent and left.
+
+Run it: ``python -m tests.fakes.messages PORT``.
+"""
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from aiohttp import web
+
+WORD = " word"  # one token by our own count
+SCRIPT = {"chunks": 4, "delay_ms": 0, "usage": True, "fail_after": None}
+transcript: list[dict[str, Any]] = []
+
+
+def frame(kind: str, **fields: Any) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
+
+
+def figures(script: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(script["usage"], dict):
+        return dict(script["usage"])
+    return {"input_tokens": 9, "output_tokens": script["chunks"]} if script["usage"] else {}
+
+
+def message(model: str, content: list[Any], usage: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": "msg_upstream",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": content,
+        "stop_reason": "end_turn" if content else None,
+        "stop_sequence": None,
+        "usage": usage,
+    }
+
+
+async def answer(request: web.Request) -> web.StreamResponse:
+    asked = await request.json()
+    script = {**SCRIPT, **(asked.get("mock") or {})}
+    exchange = {
+        "body": asked,
+        "key": request.headers.get("x-api-key"),
+        "version": request.headers.get("anthropic-version"),
+        "sent": 0,
+        "left": False,
+    }
+    transcript.append(exchange)
+    if not asked.get("stream"):
+        text = {"type": "text", "text": WORD * script["chunks"]}
+        return web.json_response(message(asked["model"], [text], figures(script)))
+    response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+    try:
+        await response.prepare(request)
+        await stream(response, asked["model"], script, exchange)
+    except (ConnectionError, asyncio.CancelledError):
+        exchange["left"] = True
+        raise
+    return response
+
+
+async def stream(
+    response: web.StreamResponse, model: str, script: dict[str, Any], exchange: dict[str, Any]
+) -> None:
+    usage = figures(script)
+    await response.write(frame("message_start", message=message(model, [], usage)))
+    block = {"type": "text", "text": ""}
+    await response.write(frame("content_block_start", index=0, content_block=block))
+    delta = {"type": "text_delta", "text": WORD}
+    for position in range(script["chunks"]):
+        if position == script["fail_after"]:
+            await response.write(frame("error", error={"type": "api_error", "message": "secret"}))
+            return
+        await response.write(frame("content_block_delta", index=0, delta=delta))
+        exchange["sent"] += 1
+        if script["delay_ms"]:
+            await asyncio.sleep(script["delay_ms"] / 1000)
+    await response.write(frame("content_block_stop", index=0))
+    end = {"stop_reason": "end_turn", "stop_sequence": None}
+    await response.write(frame("message_delta", delta=end, usage=usage))
+    await response.write(frame("message_stop"))
+
+
+async def tell(_request: web.Request) -> web.Response:
+    return web.json_response(transcript)
+
+
+def main(port: int) -> None:
+    application = web.Application()
+    application.router.add_post("/v1/messages", answer)
+    application.router.add_get("/transcript", tell)
+    web.run_app(application, host="127.0.0.1", port=port, print=None, handler_cancellation=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

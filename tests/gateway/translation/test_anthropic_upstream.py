@@ -1,0 +1,215 @@
+"""An Anthropic upstream: what it is sent, what of its figures is believed, how its streams end."""
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from billing.models import Hold, UsageEvent
+from billing.prices import text_price
+from gateway.models import Provider
+from gateway.offers import create_model, create_provider
+from kernel.money import parse_usd
+from tests.books import assert_proven
+from tests.calls import chat_body, post, transcript, wait_for
+from tests.factories import ACTOR, Tenant, make_tenant
+from tests.servers import Server, environment, free_port, running
+from tests.stage import House, Stage
+
+MESSAGES = "/anthropic/v1/messages"
+WORD = b'"text": " word"'
+
+
+@pytest.fixture(scope="module")
+def claude(house: House) -> Iterator[Server]:
+    """A scripted upstream behind the model ``claude``, at 1,000 and 2,000 nanos a token."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.fakes.messages", str(port)]
+    with running(command, port, environment(), house.folder, ready="/transcript") as server:
+        create_provider(
+            "claude",
+            kind=Provider.Kind.ANTHROPIC,
+            base_url=server.url,
+            credential="sk-ant-secret",
+            actor=ACTOR,
+        )
+        create_model(
+            "claude",
+            provider="claude",
+            upstream_model="up-1",
+            price=text_price(parse_usd("1.00"), parse_usd("2.00")),
+            actor=ACTOR,
+        )
+        probe = make_tenant("Probe")
+        wait_for(
+            lambda: ask(house, probe, stream=False).status_code == 200, what="the model claude"
+        )
+        yield server
+
+
+def ask(house: House, tenant: Tenant, **fields: Any) -> requests.Response:
+    body = {
+        "model": "claude",
+        "max_tokens": 8000,
+        "messages": [{"role": "user", "content": "Hello"}],
+        **fields,
+    }
+    return post(house.api.url, tenant.key_text, body, path=MESSAGES)
+
+
+def usage_of(tenant: Tenant) -> UsageEvent:
+    rows = UsageEvent.objects.filter(org_id=tenant.org.pk)
+    event: UsageEvent = wait_for(rows.first, what="the usage row")
+    return event
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_callers_body_goes_on_with_the_providers_model_and_key(
+    stage: Stage, claude: Server, *, streamed: bool
+) -> None:
+    fields = {"stream": streamed, "top_k": 3, "of_tomorrow": {"x": [1]}}
+
+    answer = ask(stage, stage.acme, **fields)
+
+    exchange = transcript(claude.url)[-1]
+    assert exchange["body"] == {
+        "model": "up-1",
+        "max_tokens": 8000,
+        "messages": [{"role": "user", "content": "Hello"}],
+        **fields,
+    }
+    assert (exchange["key"], exchange["version"]) == ("sk-ant-secret", "2023-06-01")
+    assert '"claude"' in answer.text
+    assert "up-1" not in answer.text
+    assert "msg_upstream" not in answer.text
+    usage = usage_of(stage.acme)
+    assert (usage.input, usage.output, usage.evidence) == (9, 4, "provider")
+    assert_proven(stage.stores.database_url, stage.journals)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_cached_written_and_thinking_tokens_are_counted_in_one_bucket_each(
+    stage: Stage, claude: Server, *, streamed: bool
+) -> None:
+    reported = {
+        "input_tokens": 5,
+        "cache_read_input_tokens": 3,
+        "cache_creation_input_tokens": 2,
+        "output_tokens": 20,
+        "output_tokens_details": {"thinking_tokens": 15},
+    }
+
+    ask(stage, stage.acme, stream=streamed, mock={"usage": reported})
+
+    usage = usage_of(stage.acme)
+    assert (usage.input, usage.cached_input, usage.cache_write) == (5, 3, 2)
+    assert (usage.output, usage.reasoning) == (5, 15)
+
+
+@pytest.mark.parametrize(
+    "reported",
+    [False, {"input_tokens": -5, "output_tokens": 1}, {"input_tokens": 9, "output_tokens": 10**9}],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_figures_that_cannot_be_true_are_not_believed_and_ours_count(
+    stage: Stage, claude: Server, reported: Any, *, streamed: bool
+) -> None:
+    answer = ask(stage, stage.acme, stream=streamed, mock={"chunks": 7, "usage": reported})
+
+    assert answer.status_code == 200
+    usage = usage_of(stage.acme)
+    assert (usage.evidence, usage.input, usage.output) == ("counted", 3 + 4 + 1, 7)
+    assert_proven(stage.stores.database_url, stage.journals)
+
+
+def test_a_stream_that_breaks_is_charged_for_what_was_sent(stage: Stage, claude: Server) -> None:
+    answer = ask(stage, stage.acme, stream=True, mock={"chunks": 50, "fail_after": 30})
+
+    assert answer.content.count(WORD) == 30
+    assert "secret" not in answer.text
+    last = json.loads(answer.text.rstrip().rpartition("data: ")[2])
+    assert (last["type"], last["error"]["type"]) == ("error", "api_error")
+    assert last["request_id"] == answer.headers["request-id"]
+    usage = usage_of(stage.acme)
+    assert (usage.outcome, usage.evidence, usage.output) == ("truncated", "counted", 30)
+    assert_proven(stage.stores.database_url, stage.journals)
+
+
+def test_a_caller_who_leaves_stops_the_upstream_and_pays_for_what_came(
+    stage: Stage, claude: Server
+) -> None:
+    body = {
+        "model": "claude",
+        "max_tokens": 4321,
+        "stream": True,
+        "messages": [{"role": "user", "content": "Hello"}],
+        "mock": {"chunks": 5000, "delay_ms": 5},
+    }
+    url, key = stage.api.url + MESSAGES, stage.acme.key_text
+    with requests.post(
+        url, json=body, headers={"x-api-key": key}, stream=True, timeout=20
+    ) as answer:
+        received = b""
+        for piece in answer.iter_content(None):
+            received += piece
+            if received.count(WORD) >= 10:
+                break
+
+    usage = usage_of(stage.acme)
+    assert usage.outcome == "disconnected"
+    assert 10 <= usage.output < 5000
+    exchange = wait_for(
+        lambda: next(e for e in transcript(claude.url) if e["body"]["max_tokens"] == 4321)["left"],
+        what="the upstream's caller to leave",
+    )
+    assert exchange
+    assert_proven(stage.stores.database_url, stage.journals)
+
+
+def test_a_stream_without_money_for_its_next_tranche_ends_cleanly(
+    stage: Stage, claude: Server
+) -> None:
+    poor = make_tenant("Poor", credit_usd="0.003100")  # one tranche and a half
+
+    answer = ask(stage, poor, stream=True, mock={"chunks": 2_000})
+
+    events = [
+        json.loads(frame.partition("data: ")[2]) for frame in answer.text.split("\n\n") if frame
+    ]
+    assert [event["type"] for event in events[-3:]] == [
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+    ]
+    assert events[-2]["delta"]["stop_reason"] == "max_tokens"
+    assert events[-2]["x_tollgate"] == {"code": "budget_exhausted"}
+    usage = usage_of(poor)
+    assert usage.outcome == "budget_exhausted"
+    assert answer.content.count(WORD) == usage.output
+    assert 1_000 <= usage.output <= 1_024
+    held = Hold.objects.get(org_id=poor.org.pk).amount_nanos
+    assert usage.amount_nanos == usage.list_nanos <= held
+    assert_proven(stage.stores.database_url, stage.journals)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_openai_caller_is_answered_from_it(
+    stage: Stage, claude: Server, *, streamed: bool
+) -> None:
+    answer = post(stage.api.url, stage.acme.key_text, chat_body("claude", stream=streamed))
+
+    assert answer.status_code == 200
+    exchange = transcript(claude.url)[-1]
+    assert exchange["body"] == {
+        "model": "up-1",
+        "max_tokens": 8192,
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}],
+        "stream": True,
+    }
+    usage = usage_of(stage.acme)
+    assert (usage.input, usage.output, usage.evidence) == (9, 4, "provider")
+    if not streamed:
+        assert answer.json()["choices"][0]["message"]["content"] == " word" * 4
