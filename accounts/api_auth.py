@@ -37,6 +37,7 @@ class KeyAuthentication(BaseAuthentication):
             revoked=key.revoked_at is not None,
             expires_at=key.expires_at,
             org_active=key.org.status == Organization.Status.ACTIVE,
+            now=clock.now(),
         )
         return None, key
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from kernel import clock
 from kernel.errors import ForbiddenError, UnauthenticatedError
 
 
@@ -30,9 +29,9 @@ def presented_key(headers: Mapping[bytes, bytes], *, prefer_x_api_key: bool = Fa
 
 
 def check_standing(
-    text: str, *, revoked: bool, expires_at: datetime | None, org_active: bool
+    text: str, *, revoked: bool, expires_at: datetime | None, org_active: bool, now: datetime
 ) -> None:
-    """Refuse a known key that is no longer good.
+    """Refuse a known key that is no longer good at ``now``.
 
     Raises:
         UnauthenticatedError: a revoked or expired key.
@@ -41,7 +40,7 @@ def check_standing(
     """
     if revoked:
         raise bad_key(text, "This API key is revoked")
-    if expires_at is not None and expires_at <= clock.now():
+    if expires_at is not None and expires_at <= now:
         raise bad_key(text, "This API key has expired")
     if not org_active:
         raise ForbiddenError(

@@ -10,6 +10,7 @@ Unknown keys are remembered too, so that guessing costs the database nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, LiteralString
 
 from psycopg import errors
@@ -29,7 +30,8 @@ select k.id, k.public_id, k.kind, k.org_id, o.public_id, o.status = 'active', k.
   k.allowed_models, k.expires_at, k.revoked_at is not null,
   k.rpm, k.rpd, k.tpm, k.concurrency, p.rpm, p.rpd, p.tpm, p.concurrency,
   o.rpm, o.rpd, o.tpm, o.concurrency,
-  k.secret_hmac, k.pepper_version, k.previous_hmac, k.previous_pepper_version, k.previous_until
+  k.secret_hmac, k.pepper_version, k.previous_hmac, k.previous_pepper_version, k.previous_until,
+  clock_timestamp()
 from accounts_apikey k join accounts_organization o on o.id = k.org_id
 join accounts_project p on p.id = k.project_id
 where k.public_id = %s
@@ -39,7 +41,7 @@ where k.public_id = %s
 @dataclass(frozen=True, slots=True)
 class _KnownKey:
     principal: Principal | None
-    secrets: tuple[tuple[bytes, int, float | None], ...]
+    secrets: tuple[tuple[bytes, int, datetime | None], ...]
     forget_at: float
 
 
@@ -51,6 +53,14 @@ class KeyRing:
         self._peppers = peppers
         self._known: dict[str, _KnownKey] = {}
         self._changes = 0
+        self._database_ahead_s = clock.now().timestamp() - clock.monotonic()
+
+    def now(self) -> datetime:
+        """Return the database's time, as the last look into it and monotonic time tell it.
+
+        Keys end by the database's clock, as periods do: this machine's may jump.
+        """
+        return datetime.fromtimestamp(clock.monotonic() + self._database_ahead_s, UTC)
 
     async def find_principal(self, presented: PresentedKey) -> Principal | None:
         """Return the owner of a key whose secret matches, None otherwise.
@@ -62,9 +72,9 @@ class KeyRing:
         known = self._known.get(presented.public_id)
         if known is None or known.forget_at < clock.monotonic():
             known = await self._look_up(presented.public_id)
-        for stored, version, until_s in known.secrets:
+        for stored, version, until in known.secrets:
             pepper = self._peppers.get(version)
-            if pepper is None or (until_s is not None and until_s < clock.now().timestamp()):
+            if pepper is None or (until is not None and until < self.now()):
                 continue
             if is_secret(presented.secret, stored, pepper):
                 return known.principal
@@ -95,6 +105,8 @@ class KeyRing:
                 "The key cannot be checked at the moment; try again shortly.",
                 headers={"retry-after": "1"},
             ) from error
+        if row is not None:
+            self._database_ahead_s = row[-1].timestamp() - clock.monotonic()
         known = _parse_row(row, clock.monotonic() + REMEMBER_S)
         if changes != self._changes:
             return known  # news came while it was read: it may be what was before the news
@@ -111,10 +123,10 @@ def _parse_row(row: TupleRow | None, forget_at: float) -> _KnownKey:
     fields: tuple[Any, ...] = (*row[:7], allowed, *row[8:10])
     levels = (RateLimits(*row[start : start + 4]) for start in (10, 14, 18))
     principal = Principal(*fields, *levels)
-    hmac, version, old_hmac, old_version, old_until = row[22:]
-    secrets: list[tuple[bytes, int, float | None]] = [(bytes(hmac), version, None)]
+    hmac, version, old_hmac, old_version, old_until = row[22:27]
+    secrets: list[tuple[bytes, int, datetime | None]] = [(bytes(hmac), version, None)]
     if old_hmac is not None and old_until is not None:
-        secrets.append((bytes(old_hmac), old_version, old_until.timestamp()))
+        secrets.append((bytes(old_hmac), old_version, old_until))
     return _KnownKey(principal, tuple(secrets), forget_at)
 
 
@@ -138,6 +150,7 @@ async def authenticate(
         revoked=principal.revoked,
         expires_at=principal.expires_at,
         org_active=principal.org_active,
+        now=ring.now(),
     )
     if principal.kind == "admin":
         raise ForbiddenError(
