@@ -53,6 +53,21 @@ def test_the_capital_of_france(stage: Stage) -> None:
     assert_proven(stage.stores.database_url, stage.journals)
 
 
+def test_a_call_is_found_by_the_id_of_its_message(stage: Stage) -> None:
+    message = client(stage).messages.create(model="hacxgpt", max_tokens=10, messages=STORY)
+    usage_of(stage)
+
+    found = requests.get(
+        stage.api.url + "/v1/generation",
+        params={"id": message.id},
+        headers={"x-api-key": stage.acme.key_text},
+        timeout=10,
+    )
+
+    assert found.status_code == 200
+    assert found.json()["request_id"] == "req_" + message.id.removeprefix("msg_")
+
+
 def test_a_story_through_the_stream_helper_equals_the_whole_answer(stage: Stage) -> None:
     with client(stage).messages.stream(model="hacxgpt", max_tokens=1024, messages=STORY) as stream:
         pieces = list(stream.text_stream)

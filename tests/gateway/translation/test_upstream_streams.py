@@ -69,6 +69,7 @@ def read(reader: Reader, parts: Sequence[bytes]) -> list[StreamEvent]:
 
 @READERS
 @given(cuts=CUTS, crlf=st.booleans())
+@settings(deadline=None)
 def test_a_stream_split_at_any_bytes_makes_the_same_events(
     reader: Make, transcript: bytes, events: Any, cuts: list[int], *, crlf: bool
 ) -> None:
@@ -82,7 +83,7 @@ def test_a_stream_split_at_any_bytes_makes_the_same_events(
 
 @READERS
 @given(cuts=CUTS, place=st.integers(0, 6000), junk=st.binary(min_size=1, max_size=4))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_a_mutated_stream_is_a_fault_or_passes_and_its_frames_are_whole(
     reader: Make, transcript: bytes, events: Any, cuts: list[int], place: int, junk: bytes
 ) -> None:
@@ -133,6 +134,7 @@ def passed(parts: Sequence[bytes]) -> tuple[bytes, PassThroughStream]:
 
 
 @given(cuts=CUTS, crlf=st.booleans())
+@settings(deadline=None)
 def test_a_stream_of_the_same_dialect_passes_as_it_came(cuts: list[int], *, crlf: bool) -> None:
     data = ANTHROPIC.replace(b"\n", b"\r\n") if crlf else ANTHROPIC
 
@@ -149,7 +151,7 @@ def test_a_stream_of_the_same_dialect_passes_as_it_came(cuts: list[int], *, crlf
 
 
 @given(cuts=CUTS, place=st.integers(0, 6000), junk=st.binary(min_size=1, max_size=4))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_no_frame_that_is_no_json_passes(cuts: list[int], place: int, junk: bytes) -> None:
     place %= len(ANTHROPIC)
     mutated = ANTHROPIC[:place] + junk + ANTHROPIC[place + len(junk) :]
@@ -311,6 +313,7 @@ TEXT = st.text(alphabet="ab\n ", max_size=40)
     st.lists(TEXT, max_size=10),
     st.lists(st.text(alphabet="ab\n ", min_size=1, max_size=4), min_size=1, max_size=5),
 )
+@settings(deadline=None)
 def test_stop_sequences_cut_at_the_same_place_however_the_text_comes(
     pieces: list[str], stops: list[str]
 ) -> None:
