@@ -202,6 +202,15 @@ def _no_credit(facts: dict[str, Any]) -> TollgateError:
     )
 
 
+_ADVERBS = {
+    "hour": "hourly",
+    "day": "daily",
+    "week": "weekly",
+    "month": "monthly",
+    "lifetime": "lifetime",
+}
+
+
 def _no_budget(facts: dict[str, Any]) -> TollgateError:
     """Say which budget on which level binds, its limit, what is used and when it renews."""
     level, model = facts["level"], facts["model"]
@@ -219,8 +228,9 @@ def _no_budget(facts: dict[str, Any]) -> TollgateError:
     scope = f"this {level} for {model}" if model else f"this {level}"
     renews = f"renews at {facts['renews_at']}" if facts.get("renews_at") else "does not renew"
     return BudgetError(
-        f"The {facts['period']} budget of {scope} is used up: limit {limit}, used {used}, "
-        f"reserved {held}, this request needs up to {needed}. The budget {renews}.",
+        f"The {_ADVERBS[facts['period']]} budget of {scope} has no room for this request: limit "
+        f"{limit}, used {used}, reserved {held}, so {available} is left and up to {needed} is "
+        f"needed. The budget {renews}.",
         code=f"{'organization' if level == 'organization' else 'project'}_spend_limit_exceeded",
         headers={"x-should-retry": "false"},
         details={

@@ -46,7 +46,7 @@ def test_a_token_budget_counts_tokens_whatever_they_cost_and_says_so(database: s
     (refusal,) = refused.held.values()
     assert refusal is not None
     error = refusal.as_error()
-    assert "budget of this key is used up: limit 100 tokens, used 70 tokens" in error.message
+    assert "budget of this key has no room for this request: limit 100 tokens" in error.message
     assert error.details["available"] == "30 tokens"
     assert list(passed.held.values()) == [None]
     window = BudgetWindow.objects.get()
@@ -99,7 +99,7 @@ def test_a_budget_on_a_model_binds_that_model_alone(database: str, level: str) -
     first, second = answer.held.values()
     assert first is not None
     assert second is None
-    assert f"budget of this {level} for m is used up" in first.as_error().message
+    assert f"budget of this {level} for m has no room" in first.as_error().message
     assert_proven(database)
 
 
