@@ -35,7 +35,7 @@ BATCH = 256
 HEARTBEAT_S = 5.0
 LINGER_S = 0.01
 RECONNECT_S = 0.25
-STATEMENT_TIMEOUT_MS = 10_000
+STATEMENT_TIMEOUT_MS = 2_000
 log = logger(__name__)
 
 HoldAnswer = asyncio.Future[Refusal | None]
