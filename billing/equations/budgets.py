@@ -1,0 +1,43 @@
+"""Budgets: every window counts exactly the usage within its reach."""
+
+from billing.equations.base import Equation
+
+_TOKENS = """u.input + u.cached_input + u.cache_write + u.output + u.reasoning
+  + u.audio_input + u.audio_output + u.embedding"""
+_NOT_REVERSED = """not exists (
+  select 1 from billing_usagereversal r where r.request_id = u.request_id)"""
+
+BUDGETS: tuple[Equation, ...] = (
+    Equation(
+        "I9a",
+        "what a budget window has settled equals the usage counted in it",
+        f"""select 'budget ' || w.budget_id || ' from ' || w.window_start,
+          w.settled_nanos::numeric + w.settled_tokens,
+          coalesce(s.settled, 0) + coalesce(s.tokens, 0)
+        from billing_budgetwindow w left join (
+          select t.budget, t.start, sum(u.amount_nanos) settled,
+            sum(least(h.amount_tokens, {_TOKENS})) tokens
+          from billing_hold h join billing_usageevent u on u.request_id = h.request_id
+          cross join lateral unnest(h.budget_ids, h.window_starts) t(budget, start)
+          where {_NOT_REVERSED} group by 1, 2
+        ) s on s.budget = w.budget_id and s.start = w.window_start
+        where w.settled_nanos <> coalesce(s.settled, 0)
+          or w.settled_tokens <> coalesce(s.tokens, 0)""",  # noqa: S608 # names of our own
+    ),
+    Equation(
+        "I9b",
+        "every usage within a budget's reach and time is counted in its window",
+        f"""select 'budget ' || w.budget_id || ' from ' || w.window_start, w.settled_nanos,
+          sum(u.amount_nanos)
+        from billing_budgetwindow w join billing_budget b on b.id = w.budget_id
+        join billing_usageevent u on u.org_id = b.org_id
+          and (b.project_id is null or b.project_id = u.project_id)
+          and (b.key_id is null or b.key_id = u.key_id)
+          and (b.model = '' or b.model = u.model)
+          and u.occurred_at >= greatest(w.window_start, b.effective_from)
+          and (w.window_end is null or u.occurred_at < w.window_end)
+        where b.active and {_NOT_REVERSED}
+        group by w.budget_id, w.window_start, w.settled_nanos
+        having w.settled_nanos <> sum(u.amount_nanos)""",  # noqa: S608 # names of our own
+    ),
+)

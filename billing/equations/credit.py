@@ -1,0 +1,64 @@
+"""Credit: grants add up to balances, and burns to what calls reserved."""
+
+from billing.equations.base import Equation
+
+CREDIT: tuple[Equation, ...] = (
+    Equation(
+        "I14",
+        "granted is consumed, expired, voided and remaining; consumed is the sum of burns",
+        """select 'credit ' || g.id, g.consumed_nanos, coalesce(b.burned, 0)
+        from billing_creditgrant g left join (
+          select grant_id, sum(amount_nanos) burned from billing_grantburn group by 1
+        ) b on b.grant_id = g.id
+        where g.consumed_nanos <> coalesce(b.burned, 0) or g.granted_nanos
+          < g.consumed_nanos + g.expired_nanos + g.voided_nanos + g.held_nanos""",
+    ),
+    Equation(
+        "I15",
+        "what remains of paid and of given grants is the balance of its account",
+        """select o.public_id, coalesce(g.paid, 0) + coalesce(g.given, 0),
+          b.deferred_nanos::numeric + b.promotional_nanos
+        from billing_billingaccount b join accounts_organization o on o.id = b.org_id
+        left join (
+          select org_id, sum(remaining) filter (where kind = 'paid') paid,
+            sum(remaining) filter (where kind = 'promotional') given
+          from (select *, granted_nanos - consumed_nanos - expired_nanos - voided_nanos remaining
+            from billing_creditgrant) g group by 1
+        ) g on g.org_id = b.org_id
+        where b.deferred_nanos <> coalesce(g.paid, 0)
+          or b.promotional_nanos <> coalesce(g.given, 0)""",
+    ),
+    Equation(
+        "I16a",
+        "no burn is outside its grant's time, models or organization",
+        """select b.request_id || ' of credit ' || b.grant_id, b.amount_nanos, 0
+        from billing_grantburn b join billing_creditgrant g on g.id = b.grant_id
+        join billing_usageid i on i.request_id = b.request_id
+        join billing_usageevent u
+          on u.request_id = i.request_id and u.occurred_at = i.occurred_at
+        where u.org_id <> g.org_id or u.occurred_at < g.effective_at
+          or u.occurred_at >= g.expires_at
+          or not (g.allowed_models is null or u.model = any(g.allowed_models))""",
+    ),
+    Equation(
+        "I16b",
+        "what a call burned is its reservations, first to last, up to its charge",
+        """select request_id || ' of credit ' || id, burned, due from (
+          select h.request_id, t.id,
+            coalesce(sum(b.burned), 0) burned, sum(t.due) due
+          from billing_hold h join billing_usageevent u on u.request_id = h.request_id
+          cross join lateral (
+            select r.id, sum(least(r.nanos, greatest(0, u.amount_nanos - r.before))) due
+            from (
+              select x.id, x.nanos, sum(x.nanos) over (order by x.place) - x.nanos as before
+              from unnest(h.grant_ids, h.grant_nanos) with ordinality x(id, nanos, place)
+            ) r group by r.id
+          ) t
+          left join (
+            select request_id, grant_id, sum(amount_nanos) burned from billing_grantburn
+            where amount_nanos > 0 group by 1, 2
+          ) b on b.request_id = h.request_id and b.grant_id = t.id
+          where h.state = 'settled' group by 1, 2
+        ) s where burned <> due""",
+    ),
+)
