@@ -80,7 +80,25 @@ class IdempotentAnswer(models.Model):
         return self.idem_key
 
 
-class UsageEvent(models.Model):
+class BucketCounts(models.Model):
+    """Units of each disjoint bucket of usage."""
+
+    input = models.BigIntegerField()
+    cached_input = models.BigIntegerField()
+    cache_write = models.BigIntegerField()
+    output = models.BigIntegerField()
+    reasoning = models.BigIntegerField()
+    image = models.BigIntegerField()
+    audio_input = models.BigIntegerField()
+    audio_output = models.BigIntegerField()
+    embedding = models.BigIntegerField()
+    request = models.BigIntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class UsageEvent(BucketCounts):
     """What one request consumed and cost. Partitioned by month of ``occurred_at``; append-only.
 
     ``counted_*`` are our own counts in tokens, kept beside what the provider reported;
@@ -96,16 +114,6 @@ class UsageEvent(models.Model):
     model = models.CharField(max_length=200)
     provider = models.CharField(max_length=120)
     price_version_id = models.BigIntegerField()
-    input = models.BigIntegerField()
-    cached_input = models.BigIntegerField()
-    cache_write = models.BigIntegerField()
-    output = models.BigIntegerField()
-    reasoning = models.BigIntegerField()
-    image = models.BigIntegerField()
-    audio_input = models.BigIntegerField()
-    audio_output = models.BigIntegerField()
-    embedding = models.BigIntegerField()
-    request = models.BigIntegerField()
     evidence = models.CharField(max_length=10)
     outcome = models.CharField(max_length=24)
     list_nanos = models.BigIntegerField()
@@ -125,7 +133,7 @@ class UsageEvent(models.Model):
         return self.request_id
 
 
-class UsageReversal(models.Model):
+class UsageReversal(BucketCounts):
     """An interrupted call's usage and charge taken back, because ``by_request_id`` ran it anew."""
 
     request_id = models.CharField(primary_key=True, max_length=40)
@@ -137,16 +145,6 @@ class UsageReversal(models.Model):
     model = models.CharField(max_length=200)
     provider = models.CharField(max_length=120)
     price_version_id = models.BigIntegerField()
-    input = models.BigIntegerField()
-    cached_input = models.BigIntegerField()
-    cache_write = models.BigIntegerField()
-    output = models.BigIntegerField()
-    reasoning = models.BigIntegerField()
-    image = models.BigIntegerField()
-    audio_input = models.BigIntegerField()
-    audio_output = models.BigIntegerField()
-    embedding = models.BigIntegerField()
-    request = models.BigIntegerField()
     amount_nanos = models.BigIntegerField()
     ledger_txn_id = models.BigIntegerField(null=True)
 
@@ -157,7 +155,7 @@ class UsageReversal(models.Model):
         return f"reversal of {self.request_id}"
 
 
-class NetUsage(models.Model):
+class NetUsage(BucketCounts):
     """Usage net of reversals, each at its own moment: what invoices bill and exports list."""
 
     request_id = models.CharField(primary_key=True, max_length=40)
@@ -168,16 +166,6 @@ class NetUsage(models.Model):
     model = models.CharField(max_length=200)
     price_version_id = models.BigIntegerField()
     calls = models.IntegerField()
-    input = models.BigIntegerField()
-    cached_input = models.BigIntegerField()
-    cache_write = models.BigIntegerField()
-    output = models.BigIntegerField()
-    reasoning = models.BigIntegerField()
-    image = models.BigIntegerField()
-    audio_input = models.BigIntegerField()
-    audio_output = models.BigIntegerField()
-    embedding = models.BigIntegerField()
-    request = models.BigIntegerField()
     amount_nanos = models.BigIntegerField()
 
     class Meta:

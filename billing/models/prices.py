@@ -9,17 +9,9 @@ from billing.usage import BUCKETS, Usage
 from kernel import clock
 
 
-class PriceVersion(models.Model):
-    """Nanos per 1,000,000 units of each bucket of one public model.
+class BucketPrices(models.Model):
+    """Nanos per 1,000,000 units of each bucket of usage."""
 
-    ``org`` None is the list price; an organization's own goes before it. ``tiers`` are graduated
-    within a request: ``{bucket: [[above units, nanos per million], …]}``, rising. A version of all
-    zeros makes a model free.
-    """
-
-    model = models.CharField(max_length=200)
-    org = models.ForeignKey(Organization, null=True, blank=True, on_delete=models.PROTECT)
-    effective_from = models.DateTimeField(default=clock.now)
     input_nanos = models.BigIntegerField(default=0)
     cached_input_nanos = models.BigIntegerField(default=0)
     cache_write_nanos = models.BigIntegerField(default=0)
@@ -30,6 +22,26 @@ class PriceVersion(models.Model):
     audio_output_nanos = models.BigIntegerField(default=0)
     embedding_nanos = models.BigIntegerField(default=0)
     request_nanos = models.BigIntegerField(default=0)
+
+    class Meta:
+        abstract = True
+
+    def as_prices(self) -> Usage:
+        """Return nanos per 1,000,000 units by bucket."""
+        return Usage(**{bucket: getattr(self, f"{bucket}_nanos") for bucket in BUCKETS})
+
+
+class PriceVersion(BucketPrices):
+    """Nanos per 1,000,000 units of each bucket of one public model.
+
+    ``org`` None is the list price; an organization's own goes before it. ``tiers`` are graduated
+    within a request: ``{bucket: [[above units, nanos per million], …]}``, rising. A version of all
+    zeros makes a model free.
+    """
+
+    model = models.CharField(max_length=200)
+    org = models.ForeignKey(Organization, null=True, blank=True, on_delete=models.PROTECT)
+    effective_from = models.DateTimeField(default=clock.now)
     tiers = models.JSONField(null=True, blank=True)
     created_by = models.CharField(max_length=200, blank=True)
     approved_by = models.CharField(max_length=200, blank=True)
@@ -51,32 +63,18 @@ class PriceVersion(models.Model):
     def __str__(self) -> str:
         return f"{self.model} from {self.effective_from:%Y-%m-%d %H:%M}"
 
-    def as_prices(self) -> Usage:
-        """Return nanos per 1,000,000 units by bucket."""
-        return Usage(**{bucket: getattr(self, f"{bucket}_nanos") for bucket in BUCKETS})
-
     @property
     def tiers_by_bucket(self) -> dict[str, list[list[int]]]:
         tiers: dict[str, Any] = self.tiers or {}
         return tiers
 
 
-class ProviderCost(models.Model):
+class ProviderCost(BucketPrices):
     """What a provider charges us for one of its models, by version: nanos per 1,000,000 units."""
 
     provider = models.CharField(max_length=120)
     upstream_model = models.CharField(max_length=200)
     effective_from = models.DateTimeField(default=clock.now)
-    input_nanos = models.BigIntegerField(default=0)
-    cached_input_nanos = models.BigIntegerField(default=0)
-    cache_write_nanos = models.BigIntegerField(default=0)
-    output_nanos = models.BigIntegerField(default=0)
-    reasoning_nanos = models.BigIntegerField(default=0)
-    image_nanos = models.BigIntegerField(default=0)
-    audio_input_nanos = models.BigIntegerField(default=0)
-    audio_output_nanos = models.BigIntegerField(default=0)
-    embedding_nanos = models.BigIntegerField(default=0)
-    request_nanos = models.BigIntegerField(default=0)
     created_by = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=clock.now)
 
