@@ -24,7 +24,7 @@ from billing.locks import lock_accounts
 from billing.models import BillingAccount, CreditGrant
 from kernel import clock
 from kernel.errors import BadRequestError, NotFoundError
-from kernel.money import check_nanos, render_usd
+from kernel.money import MAX_NANOS, check_nanos, render_usd
 
 MOST_MODELS = 100
 CHUNK = 200
@@ -36,7 +36,7 @@ class GrantSpec:
     """Credit to be. ``idem_key`` makes twice once; ``cash`` is the account paid credit came from.
 
     ``effective_at`` None is now; ``allowed_models`` None pays for every model; lower ``priority``
-    burns first.
+    burns first. ``approved_by`` is the second person, where one was needed.
     """
 
     amount_nanos: int
@@ -49,6 +49,7 @@ class GrantSpec:
     allowed_models: Sequence[str] | None = None
     effective_at: datetime | None = None
     expires_at: datetime | None = None
+    approved_by: str = ""
 
 
 def grant_credit(org: Organization, spec: GrantSpec, *, actor: str) -> CreditGrant:
@@ -97,8 +98,13 @@ def grant_credit(org: Organization, spec: GrantSpec, *, actor: str) -> CreditGra
     return grant
 
 
-def void_grant(org: Organization, grant_id: int, *, reason: str, actor: str) -> int:
-    """Take back what is free of a grant and return it; what calls have reserved stays theirs."""
+def void_grant(
+    org: Organization, grant_id: int, *, reason: str, actor: str, most_nanos: int = MAX_NANOS
+) -> int:
+    """Take back what is free of a grant, ``most_nanos`` at most, and return how much that was.
+
+    What calls have reserved stays theirs.
+    """
     if not reason.strip():
         raise BadRequestError("Say why the credit is voided.", param="reason")
     with transaction.atomic():
@@ -106,8 +112,8 @@ def void_grant(org: Organization, grant_id: int, *, reason: str, actor: str) -> 
         grant = CreditGrant.objects.select_for_update().filter(pk=grant_id, org=org).first()
         if grant is None:
             raise NotFoundError("There is no such credit.", code="not_found")
-        free = grant.remaining_nanos - grant.held_nanos
-        if free == 0:
+        free = min(grant.remaining_nanos - grant.held_nanos, most_nanos)
+        if free <= 0:
             return 0
         _take_back(account, grant, free, "void", reason, actor)
         CreditGrant.objects.filter(pk=grant.pk).update(voided_nanos=F("voided_nanos") + free)
@@ -217,7 +223,8 @@ def _check(spec: GrantSpec) -> None:
 
 
 def _told(spec: GrantSpec) -> dict[str, str]:
-    return {"amount_usd": render_usd(spec.amount_nanos), "kind": spec.kind, "reason": spec.reason}
+    told = {"amount_usd": render_usd(spec.amount_nanos), "kind": spec.kind, "reason": spec.reason}
+    return {**told, "approved_by": spec.approved_by} if spec.approved_by else told
 
 
 def database_time() -> datetime:

@@ -7,6 +7,7 @@ from billing.adoption import adopt_orphans
 from billing.database import connect_sync
 from billing.expiry import expire_holds, purge_answers
 from billing.invoices import close_due_months
+from billing.payments.top_ups import expire_checkouts
 from billing.proof import prove as run_proof
 from billing.rollups import roll_up as add_to_rollups
 from billing.tick import close_calls
@@ -76,3 +77,9 @@ def prove() -> bool:
 def close_due() -> int:
     """Draw and finalise what is due; every organization is its own small transaction."""
     return close_due_months()
+
+
+@shared_task(name="billing.top_up")
+def top_up() -> int:
+    """Close checkouts that nobody paid."""
+    return expire_checkouts()

@@ -4,6 +4,7 @@ from django.urls import URLPattern, re_path
 from rest_framework.views import APIView
 
 from billing.api import CostsView, CreditsView, GenerationView, KeyView, UsageView
+from billing.payments.api import TopUpsView, TopUpView
 
 _PREFIX = r"^(?:v1|api/v1|api)"
 
@@ -18,4 +19,6 @@ urlpatterns = [
     _at("key", KeyView),
     _at("credits", CreditsView),
     _at("generation", GenerationView),
+    _at("organization/topups", TopUpsView),
+    _at(r"organization/topups/(?P<public_id>[0-9A-Za-z_]{1,40})", TopUpView),
 ]

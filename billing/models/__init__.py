@@ -15,15 +15,29 @@ from billing.models.metering import (
     UsageReversal,
 )
 from billing.models.outbox import OutboxEvent
+from billing.models.payments import (
+    Approval,
+    AutoTopUp,
+    CodeFailure,
+    CodeRedemption,
+    PaymentEvent,
+    RedeemCode,
+    SavedCard,
+    TopUp,
+)
 from billing.models.prices import PriceVersion, ProviderCost
 from billing.models.proofs import ProofRun
 from billing.models.rollups import UsageRollup
 
 __all__ = [
+    "Approval",
+    "AutoTopUp",
     "BillingAccount",
     "Budget",
     "BudgetAlert",
     "BudgetWindow",
+    "CodeFailure",
+    "CodeRedemption",
     "CreditGrant",
     "GrantBurn",
     "Hold",
@@ -37,10 +51,14 @@ __all__ = [
     "LedgerTransaction",
     "NetUsage",
     "OutboxEvent",
+    "PaymentEvent",
     "PriceVersion",
     "ProofRun",
     "ProviderCost",
     "Quarantine",
+    "RedeemCode",
+    "SavedCard",
+    "TopUp",
     "UsageEvent",
     "UsageId",
     "UsageReversal",

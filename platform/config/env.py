@@ -5,7 +5,9 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn
 
+from kernel.errors import InvalidAmountError
 from kernel.failpoints import arm
+from kernel.money import parse_usd
 
 
 def text(name: str, default: str | None = None) -> str:
@@ -54,6 +56,22 @@ def url(name: str, schemes: Sequence[str], default: str | None = None) -> str:
     if value.partition("://")[0] not in schemes or "://" not in value:
         _stop(name, f"must start with {' or '.join(s + '://' for s in schemes)}", value)
     return value
+
+
+def usd(name: str, default: str) -> int:
+    """Return an amount of dollars, zero or more, in nanos."""
+    value = text(name, default)
+    try:
+        return parse_usd(value, minimum=0)
+    except InvalidAmountError:
+        _stop(name, "must be dollars with at most nine decimals, for example 12.50", value)
+
+
+def check_together(*names: str) -> None:
+    """Stop where some of the settings are given and others are not: half a lock is none."""
+    missing = [name for name in names if not os.environ.get(name, "").strip()]
+    if missing and len(missing) < len(names):
+        _stop(missing[0], f"is empty; set {' and '.join(names)} together, or none of them")
 
 
 def peppers(name: str) -> dict[int, bytes]:

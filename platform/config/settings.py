@@ -40,6 +40,18 @@ SIMULATOR_FIRST_TOKEN_MS = env.integer("SIMULATOR_FIRST_TOKEN_MS", 0, low=0, hig
 SIMULATOR_TOKENS_PER_S = env.integer("SIMULATOR_TOKENS_PER_S", 0, low=0, high=1_000_000)
 SIMULATOR_TEST_MODELS = env.boolean("SIMULATOR_TEST_MODELS", default=False)
 
+# --- credit that comes in -------------------------------------------------------------------------
+env.check_together("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET")
+STRIPE_SECRET_KEY = env.text("STRIPE_SECRET_KEY", "")
+STRIPE_WEBHOOK_SECRET = env.text("STRIPE_WEBHOOK_SECRET", "")
+# the secret key must not travel in the clear; a fake of the provider for tests may listen so
+_STRIPE_SCHEMES = ("https", "http") if DEBUG else ("https",)
+STRIPE_API_URL = env.url("STRIPE_API_URL", _STRIPE_SCHEMES, "https://api.stripe.com")
+TOPUP_MIN_NANOS = env.usd("TOPUP_MIN_USD", "5")
+TOPUP_MAX_NANOS = env.usd("TOPUP_MAX_USD", "10000")
+CREDIT_APPROVAL_NANOS = env.usd("CREDIT_APPROVAL_USD", "1000")
+TRIAL_GRANT_NANOS = env.usd("TRIAL_GRANT_USD", "0")
+
 # --- stores ---------------------------------------------------------------------------------------
 DATABASE_URL = env.url("DATABASE_URL", ("postgresql", "postgres"))
 REDIS_URL = env.url("REDIS_URL", ("redis", "rediss", "unix"))
@@ -102,6 +114,7 @@ CELERY_BEAT_SCHEDULE = {
     "make-partitions": {"task": "billing.make_partitions", "schedule": timedelta(hours=6)},
     "close-due-months": {"task": "billing.close_due_months", "schedule": timedelta(hours=1)},
     "prove": {"task": "billing.prove", "schedule": timedelta(hours=1)},
+    "top-up": {"task": "billing.top_up", "schedule": timedelta(seconds=30)},
 }
 
 # --- Django ---------------------------------------------------------------------------------------

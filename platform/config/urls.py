@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from billing import pages
+from billing.payments.api import StripeWebhookView
 from gateway import api as price_book
 
 admin.site.site_header = "Tollgate operators"
@@ -37,6 +38,7 @@ urlpatterns = [
     path("accounts/reauthenticate/", sign_in.reauthenticate, name="account_reauthenticate"),
     path("operator/api/prices", price_book.PricesView.as_view(), name="prices"),
     path("operator/api/prices/preview", price_book.PricePreviewView.as_view(), name="preview"),
+    path("webhooks/stripe", StripeWebhookView.as_view(), name="stripe_webhook"),
     path("admin/", admin.site.urls),
     path("healthz", healthz, name="healthz"),
 ]

@@ -27,6 +27,16 @@ ODD = [
     ("HOLD_WAIT_MS", "-1", "='-1' must be a whole number from 50 to 10000."),
     ("DEFAULT_TPM", "1e6", "='1e6' must be a whole number from 1 to 1000000000000."),
     ("FAIL", "before_final:kill9", "='before_final:kill9' is for tests and needs DEBUG=1."),
+    (
+        "TOPUP_MIN_USD",
+        "1e3",
+        "='1e3' must be dollars with at most nine decimals, for example 12.50.",
+    ),
+    (
+        "TRIAL_GRANT_USD",
+        "-1",
+        "='-1' must be dollars with at most nine decimals, for example 12.50.",
+    ),
     ("DEBUG", "maybe", "='maybe' must be 1 or 0."),
     ("SERVE", "everything", "='everything' must be one of api, web, all."),
     ("LOG_LEVEL", "info", "='info' must be one of DEBUG, INFO, WARNING, ERROR."),
@@ -72,6 +82,31 @@ def test_failpoints_are_armed_with_debug_only_and_in_one_form() -> None:
         "tollgate: FAIL='before_final' must look like name:kill9, name:raise or "
         "name:sleep=<milliseconds>.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"),
+        ("STRIPE_WEBHOOK_SECRET", "STRIPE_SECRET_KEY"),
+    ],
+)
+def test_half_of_the_payment_secrets_stops_the_start(given: str, missing: str) -> None:
+    process = load_settings(**{given: "a-secret", missing: " "})
+
+    assert (process.returncode, process.stdout) == (1, "")
+    assert process.stderr == (
+        f"tollgate: {missing} is empty; set STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET "
+        "together, or none of them.\n"
+    )
+
+
+def test_the_payment_provider_is_called_in_the_clear_with_debug_only() -> None:
+    refused = load_settings(STRIPE_API_URL="http://127.0.0.1:1")
+    debugged = load_settings(STRIPE_API_URL="http://127.0.0.1:1", DEBUG="1")
+
+    assert refused.stderr.endswith("='http://127.0.0.1:1' must start with https://.\n")
+    assert (refused.returncode, debugged.returncode) == (1, 0)
 
 
 def test_a_pepper_is_never_shown_not_even_a_wrong_one() -> None:
