@@ -6,6 +6,7 @@ from django.conf import settings
 from billing.adoption import adopt_orphans
 from billing.database import connect_sync
 from billing.expiry import expire_holds, purge_answers
+from billing.grants import expire_grants
 from billing.invoices import close_due_months
 from billing.payments.top_ups import expire_checkouts
 from billing.proof import prove as run_proof
@@ -58,6 +59,12 @@ def roll_up() -> int:
         settings.DATABASE_URL, "tollgate-roll-up", statement_timeout_ms=60_000
     ) as connection:
         return add_to_rollups(connection)
+
+
+@shared_task(name="billing.expire_grants")
+def end_grants() -> int:
+    """Take back what is free of grants whose time is over."""
+    return expire_grants()
 
 
 @shared_task(name="billing.prove")

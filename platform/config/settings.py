@@ -111,6 +111,7 @@ CELERY_BEAT_SCHEDULE = {
     "adopt-journals": {"task": "billing.adopt_journals", "schedule": timedelta(seconds=5)},
     "purge-answers": {"task": "billing.purge_answers", "schedule": timedelta(minutes=5)},
     "roll-up": {"task": "billing.roll_up", "schedule": timedelta(seconds=5)},
+    "expire-grants": {"task": "billing.expire_grants", "schedule": timedelta(minutes=1)},
     "make-partitions": {"task": "billing.make_partitions", "schedule": timedelta(hours=6)},
     "close-due-months": {"task": "billing.close_due_months", "schedule": timedelta(hours=1)},
     "prove": {"task": "billing.prove", "schedule": timedelta(hours=1)},
