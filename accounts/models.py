@@ -11,6 +11,8 @@ from django.db import models
 from kernel import clock
 from kernel.ids import new_id, random_base62
 
+NO_HASH = bytes(32)
+
 
 def check_timezone(name: str) -> None:
     if name not in available_timezones():
@@ -186,7 +188,10 @@ class ApiKey(models.Model):
 
 
 class AuditEvent(models.Model):
-    """Who changed what. Append-only: the database refuses UPDATE, DELETE and TRUNCATE."""
+    """Who changed what. Append-only: the database refuses UPDATE, DELETE and TRUNCATE.
+
+    A trigger chains every event to the one before it of its organization, or of the platform.
+    """
 
     org = models.ForeignKey(Organization, null=True, on_delete=models.PROTECT)
     actor = models.CharField(max_length=200)
@@ -196,9 +201,24 @@ class AuditEvent(models.Model):
     after = models.JSONField(null=True)
     address = models.GenericIPAddressField(null=True)
     at = models.DateTimeField(default=clock.now)
+    prev_hash = models.BinaryField(max_length=32, default=NO_HASH)
+    hash = models.BinaryField(max_length=32, default=NO_HASH)
 
     class Meta:
         indexes = [models.Index(fields=["org", "-at"], name="audit_by_org")]
 
     def __str__(self) -> str:
         return f"{self.action} {self.target}"
+
+
+class AuditChain(models.Model):
+    """The end of an organization's chain of audit events; ``scope`` 0 is the platform's own.
+
+    The row is the chain's lock, taken last of all locks and held until the change commits.
+    """
+
+    scope = models.BigIntegerField(primary_key=True)
+    head = models.BinaryField(max_length=32)
+
+    def __str__(self) -> str:
+        return f"audit chain {self.scope}"

@@ -1,7 +1,8 @@
 """The lock order, spelled once: hold → billing account → budget windows → grants, each by id.
 
 The tick (``sql/holds.sql``) follows it too. Holds and windows belong to one organization, so its
-account's row orders everything that happens to its money.
+account's row orders everything that happens to its money. The end of the audit chain comes last of
+all (``accounts/audit.py``): lock the account before you record a change in the same transaction.
 """
 
 from collections.abc import Iterable

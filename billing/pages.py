@@ -18,6 +18,7 @@ from accounts.keys import MintedKey, mint_key, revoke_key
 from accounts.models import ApiKey
 from accounts.pages import Visit, check_may_mint, member_page, render_page
 from billing.budgets import create_budget
+from billing.locks import lock_accounts
 from billing.overview import (
     Balance,
     KeyBudget,
@@ -189,6 +190,7 @@ def _mint(visit: Visit, form: KeyForm) -> MintedKey:
     asked = form.as_request()
     project = access_project(visit.member, asked.project_id)
     with transaction.atomic():
+        lock_accounts([visit.org.pk])
         minted = mint_key(project, asked.spec, actor=visit.user.email, user=visit.user)
         if asked.budget_nanos is not None:
             create_budget(

@@ -1,14 +1,23 @@
 """The audit trail: in the change's own transaction, append-only, without secrets."""
 
+import itertools
 import json
+import threading
+from importlib import import_module
+from typing import LiteralString
 
+import psycopg
 import pytest
 from django.db import Error, connection, transaction
 
+from accounts.audit import record_change
 from accounts.key_format import parse_key
 from accounts.keys import KeySpec, mint_key, revoke_key, rotate_key
-from accounts.models import ApiKey, AuditEvent, Member, User
+from accounts.models import NO_HASH, ApiKey, AuditChain, AuditEvent, Member, User
+from billing.database import connect_sync
 from billing.organizations import add_member
+from billing.proof import prove
+from tests.books import NOWHERE, assert_proven
 from tests.factories import make_tenant
 
 
@@ -102,3 +111,131 @@ def test_the_database_refuses_to_change_the_trail(database: str, change: str) ->
         connection.cursor().execute(change)
 
     assert list(AuditEvent.objects.order_by("id").values()) == before
+
+
+def chains() -> dict[int | None, list[AuditEvent]]:
+    found: dict[int | None, list[AuditEvent]] = {}
+    for event in AuditEvent.objects.order_by("id"):
+        found.setdefault(event.org_id, []).append(event)
+    return found
+
+
+def make_changes() -> None:
+    acme = make_tenant()
+    make_tenant("Globex")
+    for number in (1, 2):
+        record_change(None, "operator@example.com", "model.create", f"m-{number}")
+        record_change(acme.org.pk, "alice@example.com", "key.limits", "k", before={"rpm": number})
+
+
+def broken(database: str) -> dict[str, list[list[str]]]:
+    with connect_sync(database, "proof", statement_timeout_ms=60_000) as proving:
+        findings = prove(proving, NOWHERE).findings
+    return {f.number: [list(row) for row in f.rows] for f in findings if f.rows}
+
+
+def test_every_event_of_an_organization_names_the_one_before_it(database: str) -> None:
+    make_changes()
+
+    found = chains()
+
+    assert [len(chain) for chain in found.values()] == [5, 3, 2]
+    for org_id, chain in found.items():
+        assert bytes(chain[0].prev_hash) == NO_HASH
+        for before, after in itertools.pairwise(chain):
+            assert bytes(after.prev_hash) == bytes(before.hash) != NO_HASH
+        assert bytes(AuditChain.objects.get(scope=org_id or 0).head) == bytes(chain[-1].hash)
+    assert_proven(database)
+
+
+FIRST: LiteralString = "(select min(id) from accounts_auditevent where org_id is null)"
+LAST: LiteralString = "(select max(id) from accounts_auditevent where org_id is null)"
+TAMPERING: dict[str, tuple[LiteralString, set[str]]] = {
+    "another actor": (
+        "update accounts_auditevent set actor = 'bob@example.com' where id = LAST",
+        {"I25c"},
+    ),
+    "another value before": (
+        "update accounts_auditevent set before = '{\"rpm\": 3}' where before is not null",
+        {"I25c"},
+    ),
+    "what was before said to be after": (
+        "update accounts_auditevent set before = null, after = before where before is not null",
+        {"I25c"},
+    ),
+    "another time": (
+        "update accounts_auditevent set at = at + interval '1 microsecond' where id = FIRST",
+        {"I25c"},
+    ),
+    "another organization": (
+        (
+            "update accounts_auditevent set org_id = (select min(org_id) from accounts_auditevent)"
+            " where id = LAST"
+        ),
+        {"I25c", "I25d"},
+    ),
+    "a hash made to fit": (
+        (
+            "update accounts_auditevent e set actor = 'x' where id = FIRST;"
+            " update accounts_auditevent e set hash = audit_digest(e) where id = FIRST"
+        ),
+        {"I25c"},
+    ),
+    "the first one removed": ("delete from accounts_auditevent where id = FIRST", {"I25c"}),
+    "the last one removed": ("delete from accounts_auditevent where id = LAST", {"I25d"}),
+    "all of them removed": ("delete from accounts_auditevent where org_id is null", {"I25d"}),
+}
+
+
+@pytest.mark.parametrize("what", TAMPERING)
+def test_tampering_with_the_trail_is_named_by_the_proof(database: str, what: str) -> None:
+    make_changes()
+    statement, expected = TAMPERING[what]
+    statement = statement.replace("FIRST", FIRST).replace("LAST", LAST)
+
+    with psycopg.connect(database) as owner:
+        owner.execute("set session_replication_role = replica")
+        for part in statement.split(";"):
+            owner.execute(part)
+
+    assert broken(database).keys() == expected
+
+
+def test_events_of_one_organization_at_once_are_one_chain(database: str) -> None:
+    acme = make_tenant()
+
+    def record_ten() -> None:
+        for number in range(10):
+            record_change(acme.org.pk, "alice@example.com", "key.limits", str(number))
+        connection.close()
+
+    threads = [threading.Thread(target=record_ten) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert AuditEvent.objects.filter(action="key.limits").count() == 40
+    assert_proven(database)
+
+
+def test_a_trail_from_before_the_chain_is_chained_as_it_stands(database: str) -> None:
+    make_changes()
+    before = AuditEvent.objects.order_by("id").values("id", "actor", "action", "at")
+    told = list(before)
+    with psycopg.connect(database) as owner:
+        owner.execute("set session_replication_role = replica")
+        owner.execute(
+            "update accounts_auditevent set prev_hash = %s, hash = %s", (NO_HASH, NO_HASH)
+        )
+        owner.execute("delete from accounts_auditchain")
+
+    with connection.cursor() as cursor:
+        cursor.execute(import_module("accounts.migrations.0003_audit_chain").BACKFILL)
+
+    assert list(before.all()) == told
+    assert broken(database) == {}
+    with pytest.raises(Error, match="append-only"), transaction.atomic():
+        connection.cursor().execute("delete from accounts_auditevent")
+    record_change(None, "cli", "model.create", "m-3")
+    assert broken(database) == {}

@@ -10,6 +10,7 @@ from accounts.keys import ROTATION_OVERLAP, KeySpec, mint_key, revoke_key, rotat
 from accounts.models import ApiKey
 from accounts.rate_limits import limit_key
 from billing.budgets import create_budget, render_limit
+from billing.locks import lock_accounts
 from billing.models import Budget, PriceVersion
 from kernel import clock
 from kernel.cli import parse_duration, print_row, print_rows
@@ -51,6 +52,7 @@ class Command(VerbCommand):
             raise BadRequestError("Give --budget and --period together.")
         limit_nanos = None if options["budget"] is None else parse_usd(options["budget"], minimum=0)
         with transaction.atomic():
+            lock_accounts([org.pk])
             project = operator_project(org, options["project"])
             minted = mint_key(project, spec, actor=ACTOR)
             if limit_nanos is not None:
