@@ -8,6 +8,7 @@ from billing.database import connect_sync
 from billing.expiry import expire_holds, purge_answers
 from billing.grants import expire_grants
 from billing.invoices import close_due_months
+from billing.payments.auto import top_up_where_due
 from billing.payments.top_ups import expire_checkouts
 from billing.proof import prove as run_proof
 from billing.rollups import roll_up as add_to_rollups
@@ -88,5 +89,5 @@ def close_due() -> int:
 
 @shared_task(name="billing.top_up")
 def top_up() -> int:
-    """Close checkouts that nobody paid."""
-    return expire_checkouts()
+    """Top up balances beneath their thresholds; close checkouts that nobody paid."""
+    return top_up_where_due() + expire_checkouts()

@@ -8,8 +8,9 @@ from rest_framework.response import Response
 
 from accounts.api_views import AdminKeyedView, ProgramView, key_of, read_object
 from accounts.models import Organization
-from billing.models import TopUp
+from billing.models import AutoTopUp, TopUp
 from billing.payments import stripe
+from billing.payments.auto import AutoTopUpSpec, end_auto_top_up, set_auto_top_up
 from billing.payments.events import IGNORED, apply_event
 from billing.payments.top_ups import start_top_up
 from kernel.errors import BadRequestError, InvalidAmountError, NotFoundError, TooLargeError
@@ -55,6 +56,29 @@ class TopUpView(AdminKeyedView):
 
     def get(self, request: Request, public_id: str) -> Response:
         return Response(render_top_up(_access_top_up(key_of(request).org, public_id)))
+
+
+class AutoTopUpView(AdminKeyedView):
+    http_method_names = ("get", "head", "post", "delete")
+
+    def get(self, request: Request) -> Response:
+        auto = AutoTopUp.objects.filter(org_id=key_of(request).org_id).first()
+        return Response(render_auto_top_up(auto))
+
+    def post(self, request: Request) -> Response:
+        body = read_object(request, known=("threshold", "amount", "monthly_cap", "cool_down_s"))
+        spec = AutoTopUpSpec(
+            read_usd(body, "threshold"),
+            read_usd(body, "amount"),
+            read_usd(body, "monthly_cap"),
+            body.get("cool_down_s", 3600),
+        )
+        auto = set_auto_top_up(key_of(request).org, spec, actor=actor_of(request))
+        return Response(render_auto_top_up(auto))
+
+    def delete(self, request: Request) -> Response:
+        auto = end_auto_top_up(key_of(request).org, actor=actor_of(request))
+        return Response(render_auto_top_up(auto))
 
 
 class StripeWebhookView(ProgramView):
@@ -108,6 +132,20 @@ def render_top_up(top_up: TopUp) -> dict[str, Any]:
         "returned": render_usd(top_up.returned_nanos, places=2),
         "created_at": int(top_up.created_at.timestamp()),
         "closed_at": None if top_up.closed_at is None else int(top_up.closed_at.timestamp()),
+    }
+
+
+def render_auto_top_up(auto: AutoTopUp | None) -> dict[str, Any]:
+    if auto is None:
+        return {"object": "auto_topup", "active": False}
+    return {
+        "object": "auto_topup",
+        "active": auto.is_active,
+        "threshold": render_usd(auto.threshold_nanos, places=2),
+        "amount": render_usd(auto.amount_nanos, places=2),
+        "monthly_cap": render_usd(auto.monthly_cap_nanos, places=2),
+        "cool_down_s": auto.cool_down_s,
+        "failures": auto.failures,
     }
 
 

@@ -8,15 +8,20 @@
 A refund or dispute of a payment that is not known yet waits for it.
 """
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from accounts.audit import record_change
-from billing.models import OutboxEvent, PaymentEvent, SavedCard, TopUp
+from billing.models import PaymentEvent, SavedCard, TopUp
 from billing.payments.returns import RETURNS, take_returns
 from billing.payments.stripe import News, PaymentNews
-from billing.payments.telling import ACTOR
-from billing.payments.top_ups import Payment, fail_top_up, lock_top_up, settle_top_up
-from kernel.log import logger
+from billing.payments.telling import ACTOR, alarm
+from billing.payments.top_ups import (
+    Payment,
+    fail_top_up,
+    lock_payment,
+    lock_top_up,
+    settle_top_up,
+)
 
 IGNORED = "ignored"
 Outcome, State, Source = PaymentEvent.Outcome, TopUp.State, TopUp.Source
@@ -25,14 +30,13 @@ _ENDINGS = {
     News.EXPIRED: (State.EXPIRED, "not paid in time"),
     News.DECLINED: (State.FAILED, "the payment was declined"),
 }
-log = logger(__name__)
 
 
 def apply_event(news: PaymentNews) -> str:
     """Apply what an event says, once, and return its outcome; "ignored" for others' payments."""
     with transaction.atomic():
         if news.payment_intent:
-            _lock_payment(news.payment_intent)
+            lock_payment(news.payment_intent)
         top_up = _find(news)
         if top_up is None and not _is_ours(news):
             return IGNORED
@@ -52,7 +56,7 @@ def apply_event(news: PaymentNews) -> str:
         event.why = _apply(top_up, news) if top_up is not None else _why_without_top_up(news)
         if event.why:
             event.outcome = Outcome.QUARANTINED
-            _alarm(event)
+            alarm(event.top_up, event.event_id, event.why)
         elif top_up is not None:
             event.outcome = Outcome.APPLIED
         event.save(update_fields=["why", "outcome"])
@@ -106,22 +110,3 @@ def _save_card(top_up: TopUp, news: PaymentNews) -> None:
         card = {"customer": news.customer, "payment_method": news.payment_method}
         SavedCard.objects.update_or_create(org=top_up.org, defaults=card)
         record_change(top_up.org_id, ACTOR, "card.save", top_up.public_id)
-
-
-def _alarm(event: PaymentEvent) -> None:
-    top_up = event.top_up
-    log.error("payment_quarantined", event_id=event.event_id, why=event.why)
-    OutboxEvent.objects.create(
-        org_id=None if top_up is None else top_up.org_id,
-        kind="topup.quarantined",
-        payload={
-            "event": event.event_id,
-            "topup": None if top_up is None else top_up.public_id,
-            "why": event.why,
-        },
-    )
-
-
-def _lock_payment(intent: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [intent])

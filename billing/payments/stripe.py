@@ -242,9 +242,11 @@ def _news(event_id: str, kind: News, about: dict[str, Any], amount: str) -> Paym
 
 
 def _charge(answer: Mapping[str, Any]) -> Charge:
-    status = answer.get("status")
+    status, intent = answer.get("status"), _id(answer.get("id"))
+    if not intent:
+        raise UpstreamError("The payment provider's answer cannot be read; try again.")
     return Charge(
-        _id(answer.get("id")),
+        intent,
         is_paid=status == "succeeded",
         is_over=status in {"canceled", "requires_payment_method", "requires_action"},
         amount_nanos=_nanos(answer.get("amount_received")),

@@ -7,7 +7,7 @@
 
 What does not agree with its top-up grants nothing: it is quarantined for a person.
 
-Locks, in this order: the payment (``events``), the organization's auto top-up, then as
+Locks, in this order: the payment, the organization's auto top-up, then as
 ``billing.locks`` says. An account's lock covers its top-ups.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from accounts.audit import record_change
@@ -178,3 +178,9 @@ def _disagreement(top_up: TopUp, payment: Payment) -> str:
 def _close(top_up: TopUp, state: str, why: str) -> None:
     top_up.state, top_up.failure, top_up.closed_at = state, why, clock.now()
     top_up.save(update_fields=["state", "failure", "closed_at", "grant", "payment_intent"])
+
+
+def lock_payment(intent: str) -> None:
+    """Lock a payment, whose top-up may not be known yet, to the end of the transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [intent])
