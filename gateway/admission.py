@@ -109,5 +109,6 @@ def _open_sale(
         most_input=bounds.input_tokens,
         most_output=bounds.output_tokens,
         images=bounds.images,
+        prompt_bucket="input" if draft.request.embed is None else "embedding",
     )
     return Sale(books, principal, meter, tranches)

@@ -126,6 +126,18 @@ PLAIN_TEXT = ResponseFormat()
 
 
 @dataclass(frozen=True, slots=True)
+class Embed:
+    """What vectors are asked of: texts, or texts that the caller has cut into token numbers.
+
+    ``dimensions`` is None for the model's own; ``is_base64`` is how the answer writes them.
+    """
+
+    inputs: tuple[str | tuple[int, ...], ...]
+    dimensions: int | None = None
+    is_base64: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A checked request.
 
@@ -136,6 +148,7 @@ class ChatRequest:
     medium, high, xhigh or max; ``is_thinking`` asks for thinking that is shown.
 
     ``dialect`` is the caller's, and ``call_prefix`` how the id of a tool call begins in it.
+    ``embed`` is there where vectors are asked for; then nobody speaks, and nothing is streamed.
     """
 
     model: str
@@ -160,6 +173,7 @@ class ChatRequest:
     is_thinking: bool = False
     dialect: str = "openai"
     call_prefix: str = "call_"
+    embed: Embed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +235,14 @@ class ChoiceFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class Embedded:
+    """The vector of the ``place``-th input: little-endian float32, of length 1."""
+
+    place: int
+    vector: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class UsageReported:
     """The provider's own figures, once, after the last choice has finished."""
 
@@ -234,6 +256,7 @@ StreamEvent = (
     | ToolCallStarted
     | ToolCallDelta
     | ChoiceFinished
+    | Embedded
     | UsageReported
 )
 

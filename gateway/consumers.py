@@ -87,6 +87,12 @@ class MessagesConsumer(CompletionConsumer):
     dialect = anthropic.DIALECT
 
 
+class EmbeddingsConsumer(CompletionConsumer):
+    """Serves POST on the embeddings paths: a call like any other, which writes nothing."""
+
+    dialect = openai.EMBEDDINGS
+
+
 class TokenCountConsumer(CompletionConsumer):
     """Serves POST on Anthropic's count of a prompt. Needs a key, costs nothing."""
 

@@ -8,6 +8,7 @@ from accounts.keys import KeySpec, mint_key
 from accounts.models import Member, Organization, Project, User
 from billing.organizations import OrganizationSpec, add_member, create_organization
 from billing.prices import text_price
+from billing.usage import Usage
 from gateway.models import Provider, PublicModel
 from gateway.offers import create_model, create_provider
 from kernel.ids import random_base62
@@ -29,6 +30,8 @@ MODELS = {
     "claude-sonnet-4-6": ("3.00", "15.00"),
     "gemini-2.5-pro": ("1.25", "10.00"),
 }
+# USD per 1M tokens
+EMBEDDING_MODELS = {"text-embedding-3-small": "0.02"}
 TEST_MODELS = {"hacxgpt-slow": ("1.00", "2.00"), "hacxgpt-faulty": ("1.00", "2.00")}
 
 
@@ -50,15 +53,19 @@ def seed_catalog(*, test_models: bool) -> None:
         create_provider(
             "simulator", kind=Provider.Kind.SIMULATOR, base_url="", credential=None, actor=ACTOR
         )
-    wanted = {**MODELS, **(TEST_MODELS if test_models else {})}
+    texts = {**MODELS, **(TEST_MODELS if test_models else {})}
+    wanted = {
+        name: text_price(parse_usd(read), parse_usd(written))
+        for name, (read, written) in texts.items()
+    } | {name: Usage(embedding=parse_usd(usd)) for name, usd in EMBEDDING_MODELS.items()}
     offered = set(PublicModel.objects.values_list("name", flat=True))
-    for name, (price_input, price_output) in wanted.items():
+    for name, price in wanted.items():
         if name not in offered:
             create_model(
                 name,
                 provider="simulator",
                 upstream_model=name,
-                price=text_price(parse_usd(price_input), parse_usd(price_output)),
+                price=price,
                 actor=ACTOR,
             )
 

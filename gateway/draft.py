@@ -10,7 +10,7 @@ from gateway.call import Call
 from gateway.catalog import Catalog, CatalogModel
 from gateway.chat import ChatRequest
 from gateway.estimate import Estimate, estimate
-from kernel.errors import ForbiddenError, TollgateError
+from kernel.errors import BadRequestError, ForbiddenError, TollgateError
 
 
 class Draft:
@@ -56,4 +56,32 @@ class Draft:
             max_output_tokens=self._model.max_output_tokens,
             context_tokens=self._model.context_tokens,
         )
+        if not is_sold_for(
+            self._model, principal.org_id, embeddings=self._request.embed is not None
+        ):
+            raise _wrong_endpoint(self._request)
         self.bounds = estimate(self._request, max_output_tokens=self._model.max_output_tokens)
+
+
+def is_sold_for(model: CatalogModel, org_id: int, *, embeddings: bool) -> bool:
+    """Tell whether an organization's price sells embeddings, or answers, of a model.
+
+    Text models carry a price of embeddings too, so a model is for embeddings where that is all it
+    has. What is free can be asked for both: its provider knows what it can do.
+    """
+    price = model.price_for(org_id)
+    assert price is not None, "the catalogue hands out priced models only"
+    if price.is_free:
+        return True
+    nanos = price.per_million
+    is_only_for_embeddings = nanos.embedding > 0 and not (nanos.input or nanos.output)
+    return is_only_for_embeddings is embeddings
+
+
+def _wrong_endpoint(request: ChatRequest) -> BadRequestError:
+    name = request.model
+    if request.embed is None:
+        why = f"{name} is not a chat model. Use it with /v1/embeddings."
+    else:
+        why = f"{name} is not an embeddings model. Use it with /v1/chat/completions."
+    return BadRequestError(why, param="model", code="invalid_value")

@@ -36,6 +36,8 @@ class Estimate:
 
 def estimate(request: ChatRequest, *, max_output_tokens: int) -> Estimate:
     """Bound a call; without ``max_tokens`` of its own the model's limit counts."""
+    if request.embed is not None:
+        return Estimate(prompt_upper_bound(request), 0, 0)
     output = (request.max_tokens or max_output_tokens) * request.n
     is_seen_growing = request.stream and request.n == 1
     first = min(output, TRANCHE_TOKENS) if is_seen_growing else output

@@ -5,6 +5,7 @@ counted all along, so that a broken stream is charged for what its caller got an
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from billing.holds import Act, Closing, Outcome
 from billing.pricing import Price
@@ -25,6 +26,8 @@ log = logger(__name__)
 class Meter:
     """Counts one call. ``prompt_tokens`` is our own count, ``most_output`` the hold's bound.
 
+    ``prompt_bucket`` is where our own count of the prompt belongs.
+
     ``cost`` is what the provider charges, where that is on file; pictures are always our own count.
     """
 
@@ -34,6 +37,7 @@ class Meter:
     most_input: int
     most_output: int
     images: int = 0
+    prompt_bucket: Literal["input", "embedding"] = "input"
     provider: str = ""
     cost: Price | None = None
     output_tokens: int = 0
@@ -89,9 +93,8 @@ class Meter:
     def usage(self) -> Usage:
         """The provider's figures, else our own count of what was relayed."""
         if self.reported is None:
-            return Usage(
-                input=self.prompt_tokens, output=self.output_tokens, image=self.images, request=1
-            )
+            counted = Usage(output=self.output_tokens, image=self.images, request=1)
+            return replace(counted, **{self.prompt_bucket: self.prompt_tokens})
         return replace(self.reported, image=self.images) if self.images else self.reported
 
     @property

@@ -9,7 +9,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from billing.holds import Outcome
 from gateway.call import Call
-from gateway.chat import Answer, ChatRequest, ChoiceFinished, StreamEvent, UsageReported
+from gateway.chat import (
+    Answer,
+    ChatRequest,
+    ChoiceFinished,
+    Embedded,
+    StreamEvent,
+    UsageReported,
+)
 from gateway.dialects.base import PassThrough
 from gateway.idempotency import StoredAnswer
 from gateway.providers.base import ByteUpstream, EventUpstream, Upstream
@@ -208,4 +215,4 @@ class Relay:
 
 
 def _tokens(event: StreamEvent) -> int:
-    return 0 if isinstance(event, ChoiceFinished | UsageReported) else event.tokens
+    return 0 if isinstance(event, ChoiceFinished | Embedded | UsageReported) else event.tokens

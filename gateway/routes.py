@@ -8,6 +8,7 @@ from django.urls import re_path
 from gateway.consumers import (
     AnthropicModelsConsumer,
     CompletionConsumer,
+    EmbeddingsConsumer,
     MessagesConsumer,
     ModelsConsumer,
     StatusConsumer,
@@ -26,6 +27,7 @@ def route(pattern: str, consumer: type[AsyncConsumer]) -> Any:
 
 routes = [
     route(_OPENAI + r"/chat/completions/?$", CompletionConsumer),
+    route(_OPENAI + r"/embeddings/?$", EmbeddingsConsumer),
     route(_OPENAI + r"/models(?:/(?P<model>.*))?$", ModelsConsumer),
     route(r"^anthropic/v1/messages/?$", MessagesConsumer),
     route(r"^anthropic/v1/messages/count_tokens/?$", TokenCountConsumer),

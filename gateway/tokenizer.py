@@ -28,6 +28,9 @@ part.
 - every defined tool: 8 and the tokens of ``{"name":…,"description":…,"parameters":…}`` as compact
   JSON;
 - an answer asked for in JSON: 8 and the tokens of its schema, where it has one, as compact JSON.
+
+**Embeddings.** The tokens of every text; of a text that came as token numbers, how many there are.
+Nothing is added.
 """
 
 import re
@@ -92,6 +95,9 @@ def prompt_lower_bound(request: ChatRequest) -> int:
 def _measure(
     request: ChatRequest, text_size: Callable[[str], int], definition_size: Callable[[str], int]
 ) -> int:
+    if request.embed is not None:
+        inputs = request.embed.inputs
+        return sum(text_size(each) if isinstance(each, str) else len(each) for each in inputs)
     total = REPLY_TOKENS
     for message in request.messages:
         total += MESSAGE_TOKENS + text_size(message.text)

@@ -20,6 +20,7 @@ from gateway.providers.translated import (
     TranslatedUpstream,
     open_translated,
 )
+from kernel.errors import NotCarriedError
 
 # The version under which temperature, top_p and top_k are still taken.
 VERSION = "2023-06-01"
@@ -41,6 +42,8 @@ class AnthropicProvider:
         self, request: ChatRequest, deployment: Deployment, *, max_output_tokens: int
     ) -> Upstream:
         """See ``Provider.open``."""
+        if request.embed is not None:
+            raise NotCarriedError("This model's provider has no embeddings.", param="model")
         if request.dialect == self.dialect:
             body = orjson.dumps({**request.wire, "model": deployment.upstream_model})
             return await self._post(body, deployment)

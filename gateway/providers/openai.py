@@ -1,4 +1,4 @@
-"""Any server that speaks OpenAI's chat completions: the same dialect goes through but for a field.
+"""Any server that speaks OpenAI's dialect: what callers of it say goes through but for a field.
 
 Callers of another dialect are answered in events.
 """
@@ -33,6 +33,9 @@ class OpenAIProvider:
         self, request: ChatRequest, deployment: Deployment, *, max_output_tokens: int
     ) -> Upstream:
         """See ``Provider.open``."""
+        if request.embed is not None:
+            body = orjson.dumps({**request.wire, "model": deployment.upstream_model})
+            return await self._post(body, deployment, "/embeddings")
         if request.dialect == self.dialect:
             body = render_body(request, deployment.upstream_model, max_output_tokens)
             return await self._post(body, deployment)
@@ -42,11 +45,13 @@ class OpenAIProvider:
         reader = EventReader(request.stop)
         return await open_translated(self._post(body, deployment), reader, filters)
 
-    async def _post(self, body: bytes, deployment: Deployment) -> HttpUpstream:
+    async def _post(
+        self, body: bytes, deployment: Deployment, path: str = "/chat/completions"
+    ) -> HttpUpstream:
         headers = {}
         if deployment.credential is not None:
             headers["authorization"] = f"Bearer {self._decrypt(deployment.credential)}"
-        url = deployment.base_url + "/chat/completions"
+        url = deployment.base_url + path
         return await post_json(self._session, url, body, headers, deadlines(deployment))
 
 

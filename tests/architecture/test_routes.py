@@ -22,6 +22,7 @@ FREE = {
 }
 METERED = {
     consumers.CompletionConsumer: r"^(?:v1|api/v1|api)/chat/completions/?$",
+    consumers.EmbeddingsConsumer: r"^(?:v1|api/v1|api)/embeddings/?$",
     consumers.MessagesConsumer: r"^anthropic/v1/messages/?$",
 }
 
@@ -43,13 +44,17 @@ def test_metered_routes_take_post_and_nothing_of_them_is_replaced() -> None:
     assert {consumer_of(route): str(route.pattern) for route in metered} == METERED
     assert len(metered) == len(METERED)
     assert {consumer.method for consumer in METERED} == {"POST"}
-    assert consumers.MessagesConsumer.handle is consumers.CompletionConsumer.handle
+    assert {consumer.handle for consumer in METERED} == {consumers.CompletionConsumer.handle}
 
 
 def test_the_customers_api_reads_or_asks_for_an_admin_key_and_takes_no_metered_path() -> None:
     callbacks: list[Any] = [path.callback for path in urls_api.urlpatterns]
     views = [callback.cls for callback in callbacks]
-    metered = [f"{prefix}/chat/completions" for prefix in ("v1", "api/v1", "api")]
+    metered = [
+        f"{prefix}/{endpoint}"
+        for prefix in ("v1", "api/v1", "api")
+        for endpoint in ("chat/completions", "embeddings")
+    ]
 
     readers = [view for view in views if issubclass(view, KeyedView)]
     assert {view.http_method_names for view in readers} == {("get", "head")}
@@ -84,7 +89,7 @@ ANTHROPIC_404 = b'{"type":"error","error":{"type":"not_found_error"'
     ("path", "said"),
     [
         ("/v1/completions", OPENAI_404),
-        ("/v1/embeddings", OPENAI_404),
+        ("/v1/embeddings/x", OPENAI_404),
         ("/v1/messages", OPENAI_404),
         ("/v1/chat/completions/x", OPENAI_404),
         ("/api/v1/responses", OPENAI_404),

@@ -98,6 +98,9 @@ class UpstreamProtocol(asyncio.Protocol):
             self.whole(json.dumps([asdict(e) for e in self.transcript.exchanges]).encode())
             return
         request = json.loads(body)
+        if head.startswith(b"POST /v1/embeddings"):
+            self.embed(request, authorization)
+            return
         script: dict[str, Any] = {**SCRIPT, **(request.get("mock") or {})}
         is_slow = any(script[name] != SCRIPT[name] for name in SLOW)
         limit = request.get("max_tokens") or request.get("max_completion_tokens")
@@ -118,6 +121,25 @@ class UpstreamProtocol(asyncio.Protocol):
             self.transport.write(whole_stream(request["model"], script["chunks"], script["usage"]))
         else:
             self.task = asyncio.ensure_future(self.slowly(request, script))
+
+    def embed(self, request: dict[str, Any], authorization: str) -> None:
+        """Answer as scripted: ``vectors`` (true) for every input, ``usage`` (true)."""
+        script = {"usage": True, "vectors": True, **(request.get("mock") or {})}
+        self.transcript.exchanges.append(
+            Exchange(
+                request["model"], None, stream=False, finished=True, authorization=authorization
+            )
+        )
+        texts = request["input"] if isinstance(request["input"], list) else [request["input"]]
+        body: dict[str, Any] = {"object": "list", "model": "up-1-of-that-day", "asked": request}
+        if script["vectors"]:
+            body["data"] = [
+                {"object": "embedding", "index": place, "embedding": [0.6, 0.8]}
+                for place in range(len(texts))
+            ]
+        if script["usage"]:
+            body["usage"] = {"prompt_tokens": 9 * len(texts), "total_tokens": 9 * len(texts)}
+        self.whole(json.dumps(body).encode())
 
     async def slowly(self, request: dict[str, Any], script: dict[str, Any]) -> None:
         exchange = self.exchange

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions: the dialect of ``/v1``, ``/api/v1`` and ``/api``."""
+"""OpenAI's chat completions and embeddings: the dialect of ``/v1``, ``/api/v1`` and ``/api``."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,6 +11,7 @@ from gateway.dialects.base import (
     PatchedAnswer,
     StreamRenderer,
 )
+from gateway.dialects.openai import embeddings
 from gateway.dialects.openai.errors import render_error
 from gateway.dialects.openai.passthrough import PassThroughStream, patch_answer
 from gateway.dialects.openai.requests import check_request, read_body
@@ -70,4 +71,27 @@ class OpenAIDialect:
         return render_model(model)
 
 
+class EmbeddingsDialect(OpenAIDialect):
+    """The same wire's embeddings: never streamed."""
+
+    endpoint = "embeddings"
+
+    def read_body(self, body: bytes) -> Envelope:
+        return embeddings.read_body(body)
+
+    def check_request(
+        self, envelope: Envelope, *, max_output_tokens: int, context_tokens: int
+    ) -> ChatRequest:
+        return embeddings.check_request(envelope, context_tokens=context_tokens)
+
+    def render_answer(
+        self, request: ChatRequest, answer: Answer, events: Iterable[StreamEvent], receipt: Receipt
+    ) -> bytes:
+        return embeddings.render_answer(request, answer, events, receipt)
+
+    def patch_answer(self, body: bytes, answer: Answer) -> PatchedAnswer:
+        return embeddings.patch_answer(body, answer)
+
+
 DIALECT: Dialect = OpenAIDialect()
+EMBEDDINGS: Dialect = EmbeddingsDialect()

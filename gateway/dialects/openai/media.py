@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.chat import Media
-from gateway.dialects.addresses import is_public_url
 from gateway.dialects.openai import fields
 from gateway.dialects.openai.fields import refusal, unsupported
+from kernel.addresses import is_public_url
 
 _IMAGE_DATA = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,", re.IGNORECASE)
 _VIDEO_DATA = re.compile(r"data:video/[a-z0-9.+-]+;base64,", re.IGNORECASE)

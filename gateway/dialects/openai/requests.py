@@ -38,10 +38,7 @@ def read_body(body: bytes) -> Envelope:
 
     """
     wire = parse_body(body)
-    model = wire.get("model")
-    if model is None or model == "":
-        raise refusal("model", "You must specify a model to call", "missing_required_parameter")
-    fields.string("model", model)
+    model = read_model(wire)
     messages = wire.get("messages")
     if messages is None:
         raise missing("messages")
@@ -49,6 +46,21 @@ def read_body(body: bytes) -> Envelope:
     if not messages:
         raise refusal("messages", "Messages array cannot be empty", "empty_array")
     return Envelope(model, wire)
+
+
+def read_model(wire: Mapping[str, Any]) -> str:
+    """Return the model that a body asks for.
+
+    Raises:
+        BadRequestError: for none.
+
+    """
+    model: Any = wire.get("model")
+    if model is None or model == "":
+        raise refusal("model", "You must specify a model to call", "missing_required_parameter")
+    fields.string("model", model)
+    name: str = model
+    return name
 
 
 def check_request(

@@ -19,6 +19,7 @@ from gateway.providers.simulator.planning import (
     plan,
     plan_choices,
 )
+from gateway.providers.simulator.vectors import EmbeddedUpstream
 
 __all__ = [
     "FULL_SPEED",
@@ -66,13 +67,16 @@ class SimulatorProvider:
         deployment: Deployment,
         *,
         max_output_tokens: int,  # the checked request carries its limit
-    ) -> SimulatedUpstream:
+    ) -> SimulatedUpstream | EmbeddedUpstream:
         """Plan the answer; the deployment's model names the pace, the caller's model the text.
 
         Raises:
-            BadRequestError: a schema that no value satisfies, or none this simulator finds.
+            BadRequestError: a schema that no value satisfies, or none this simulator finds; more
+                dimensions of a vector than there are.
 
         """
+        if request.embed is not None:
+            return EmbeddedUpstream(request, request.embed, self._speed)
         choices: list[SimulatedChoice] = []
         for choice in plan_choices(request):
             choices.append(choice)
