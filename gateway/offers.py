@@ -12,8 +12,8 @@ from billing.prices import PriceSpec, publish, publish_price
 from billing.usage import Usage
 from gateway.models import Deployment, Provider, PublicModel
 from gateway.news import announce_catalog_change
-from gateway.secrets import Vault
 from kernel.errors import BadRequestError, ConflictError, NotFoundError
+from kernel.vault import PROVIDERS, Vault
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}", re.ASCII)
 
@@ -35,7 +35,7 @@ def create_provider(
         raise BadRequestError("A base URL starts with http:// or https://.", param="base_url")
     if Provider.objects.filter(name=name).exists():
         raise ConflictError(f"There is a provider {name!r} already.", code="name_in_use")
-    sealed = None if credential is None else Vault(settings.SECRET_KEY).seal(credential)
+    sealed = None if credential is None else Vault(settings.SECRET_KEY, PROVIDERS).seal(credential)
     with transaction.atomic():
         provider = Provider.objects.create(
             name=name, kind=kind, base_url=base_url.rstrip("/"), credential=sealed

@@ -41,9 +41,9 @@ from gateway.providers.base import Provider
 from gateway.providers.http import open_session
 from gateway.providers.openai import OpenAIProvider
 from gateway.providers.simulator import SimulatorProvider, Speed
-from gateway.secrets import Vault
 from kernel.ids import random_base62
 from kernel.log import logger
+from kernel.vault import PROVIDERS, Vault
 
 SYNC_S = 0.1
 ADOPT_S = 2.0
@@ -92,9 +92,10 @@ class Runtime:
         self.watched_orgs: set[int] = set()
         self.is_stopping = False
         self._session = open_session()
+        open_credential = Vault(settings.SECRET_KEY, PROVIDERS).open
         self.providers: Mapping[str, Provider] = {
-            "openai": OpenAIProvider(self._session, Vault(settings.SECRET_KEY).open),
-            "anthropic": AnthropicProvider(self._session, Vault(settings.SECRET_KEY).open),
+            "openai": OpenAIProvider(self._session, open_credential),
+            "anthropic": AnthropicProvider(self._session, open_credential),
             "simulator": SimulatorProvider(
                 Speed.from_settings(
                     settings.SIMULATOR_FIRST_TOKEN_MS, settings.SIMULATOR_TOKENS_PER_S

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.chat import Media, Part
-from gateway.dialects.addresses import is_public_url
 from gateway.dialects.anthropic import fields
 from gateway.dialects.anthropic.fields import refusal, shown
+from kernel.addresses import is_public_url
 
 _IMAGE_TYPE = fields.one_of("image/jpeg", "image/png", "image/gif", "image/webp")
 _PDF_TYPE = fields.one_of("application/pdf")
