@@ -4,7 +4,7 @@ from django.urls import URLPattern, re_path
 from rest_framework.views import APIView
 
 from billing.api import CostsView, CreditsView, GenerationView, KeyView, UsageView
-from billing.payments.api import AutoTopUpView, TopUpsView, TopUpView
+from billing.payments.api import AutoTopUpView, RedeemView, TopUpsView, TopUpView
 
 _PREFIX = r"^(?:v1|api/v1|api)"
 
@@ -20,6 +20,7 @@ urlpatterns = [
     _at("credits", CreditsView),
     _at("generation", GenerationView),
     _at("organization/auto_topup", AutoTopUpView),
+    _at("organization/codes/redeem", RedeemView),
     _at("organization/topups", TopUpsView),
     _at(r"organization/topups/(?P<public_id>[0-9A-Za-z_]{1,40})", TopUpView),
 ]

@@ -220,7 +220,7 @@ class CodeRedemption(models.Model):
 
 
 class CodeFailure(models.Model):
-    """A code an organization tried that is none; counted to slow guessing, deleted after a day."""
+    """A code an organization tried that is none: counted for an hour, to stop guessing."""
 
     org = models.ForeignKey(Organization, on_delete=models.PROTECT, db_index=False)
     at = models.DateTimeField(default=clock.now)

@@ -11,6 +11,7 @@ from accounts.models import Organization
 from billing.models import AutoTopUp, TopUp
 from billing.payments import stripe
 from billing.payments.auto import AutoTopUpSpec, end_auto_top_up, set_auto_top_up
+from billing.payments.codes import redeem_code
 from billing.payments.events import IGNORED, apply_event
 from billing.payments.top_ups import start_top_up
 from kernel.errors import BadRequestError, InvalidAmountError, NotFoundError, TooLargeError
@@ -79,6 +80,29 @@ class AutoTopUpView(AdminKeyedView):
     def delete(self, request: Request) -> Response:
         auto = end_auto_top_up(key_of(request).org, actor=actor_of(request))
         return Response(render_auto_top_up(auto))
+
+
+class RedeemView(AdminKeyedView):
+    http_method_names = ("post",)
+
+    def post(self, request: Request) -> Response:
+        text = read_object(request, known=("code",)).get("code")
+        if not isinstance(text, str) or not text:
+            raise BadRequestError("Give the code as text.", param="code")
+        grant = redeem_code(key_of(request).org, text, actor=actor_of(request))
+        return Response(
+            {
+                "object": "credit",
+                "id": grant.pk,
+                "kind": grant.kind,
+                "amount": render_usd(grant.granted_nanos, places=2),
+                "currency": "usd",
+                "models": grant.allowed_models,
+                "expires_at": None
+                if grant.expires_at is None
+                else int(grant.expires_at.timestamp()),
+            }
+        )
 
 
 class StripeWebhookView(ProgramView):
