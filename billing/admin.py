@@ -23,12 +23,15 @@ from billing.budgets import (
     check_budget,
     render_limit,
 )
+from billing.payments import admin as payments_admin
 from billing.usage import BUCKETS
 from kernel.errors import InvalidAmountError, TollgateError
 from kernel.money import parse_usd, render_usd
 from pages.admin import BoundedAdmin, ReadOnlyAdmin, refuse
 
 MOST_ROWS = 200
+# Django looks for this file alone; what is beside the payments registers itself
+__all__ = ["payments_admin"]
 
 
 def render_rows(names: Sequence[str], rows: Iterable[Sequence[object]]) -> SafeString:

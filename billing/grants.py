@@ -60,7 +60,7 @@ def grant_credit(org: Organization, spec: GrantSpec, *, actor: str) -> CreditGra
         BadRequestError: without a reason, or for an end before the beginning.
 
     """
-    _check(spec)
+    check_grant(spec)
     with transaction.atomic():
         account = lock_accounts([org.pk])[org.pk]
         effective_at = spec.effective_at or database_time()
@@ -210,7 +210,8 @@ def _add_to_balance(account: BillingAccount, kind: str, nanos: int) -> None:
     account.save(update_fields=["deferred_nanos", "promotional_nanos", "low_balance_noted"])
 
 
-def _check(spec: GrantSpec) -> None:
+def check_grant(spec: GrantSpec) -> None:
+    """Refuse what no grant may be, whenever it is to begin."""
     check_nanos(spec.amount_nanos, minimum=1)
     if spec.kind not in Kind.values or spec.source not in Source.values:
         raise BadRequestError("Credit is paid or promotional.", param="kind")

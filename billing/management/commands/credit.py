@@ -4,8 +4,11 @@ from typing import Any
 
 from accounts.access import operator_org
 from accounts.commands import ACTOR, VerbCommand
-from billing.grants import GrantSpec, grant_credit, void_grant
-from billing.models import CreditGrant
+from billing.grants import GrantSpec, void_grant
+from billing.management.acting import add_actor_flag, read_actor
+from billing.management.commands.approval import render_approval
+from billing.models import Approval, CreditGrant
+from billing.payments.approvals import give_credit
 from kernel import clock
 from kernel.cli import parse_count, parse_duration, print_row, print_rows
 from kernel.errors import NotFoundError
@@ -26,6 +29,7 @@ class Command(VerbCommand):
         grant.add_argument("--expires-in", metavar="30d")
         grant.add_argument("--priority", metavar="N", help="lower burns first; 100 without")
         grant.add_argument("--key", metavar="K", help="given twice under one key is given once")
+        add_actor_flag(grant)
         listing = self.add_verb(verbs, "list", "List an organization's grants, open ones first.")
         listing.add_argument("--org", required=True, metavar="ID")
         void = self.add_verb(verbs, "void", "Take back what is free of a grant.")
@@ -46,8 +50,9 @@ class Command(VerbCommand):
             allowed_models=None if models is None else [m.strip() for m in models.split(",")],
             expires_at=None if lasts is None else clock.now() + parse_duration(lasts),
         )
-        grant = grant_credit(operator_org(options["org"]), spec, actor=ACTOR)
-        print_row(_row(grant), as_json=options["json"])
+        given = give_credit(operator_org(options["org"]), spec, actor=read_actor(options))
+        row = render_approval(given) if isinstance(given, Approval) else _row(given)
+        print_row(row, as_json=options["json"])
 
     def do_list(self, options: dict[str, Any]) -> None:
         grants = CreditGrant.objects.filter(org=operator_org(options["org"])).order_by(

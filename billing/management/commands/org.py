@@ -6,10 +6,13 @@ from accounts.access import operator_org
 from accounts.commands import ACTOR, VerbCommand, add_limit_flags, limits_of, read_limits
 from accounts.models import Organization
 from accounts.rate_limits import limit_org
-from billing.credits import add_credit
-from billing.models import BillingAccount
+from billing.grants import GrantSpec
+from billing.management.acting import add_actor_flag, read_actor
+from billing.models import Approval, BillingAccount, CreditGrant
 from billing.organizations import OrganizationSpec, create_organization
+from billing.payments.approvals import give_credit, needs_approval
 from kernel.cli import print_row, print_rows
+from kernel.ids import new_id
 from kernel.money import parse_usd, render_usd
 
 
@@ -29,32 +32,37 @@ class Command(VerbCommand):
         credit.add_argument("id")
         credit.add_argument("amount", metavar="USD")
         credit.add_argument("--reason", required=True)
+        add_actor_flag(credit)
         limits = self.add_verb(verbs, "limits", "Show or change an organization's rate limits.")
         limits.add_argument("id")
         add_limit_flags(limits)
         self.add_verb(verbs, "list", "List organizations with their balances.")
 
     def do_create(self, options: dict[str, Any]) -> None:
-        credit = None if options["credit"] is None else parse_usd(options["credit"], minimum=0)
+        credit = 0 if options["credit"] is None else parse_usd(options["credit"], minimum=0)
+        waits = needs_approval(credit)
         org = create_organization(
             OrganizationSpec(
                 name=options["name"],
                 mode=options["mode"],
                 timezone=options["timezone"],
                 credit_limit_nanos=parse_usd(options["credit_limit"], minimum=0),
-                credit_nanos=credit,
+                credit_nanos=None if waits else credit,
             ),
             actor=ACTOR,
         )
-        print_row(_row(org), as_json=options["json"])
+        row = _row(org)
+        if waits:
+            spec = GrantSpec(credit, "opening credit", new_id("credit"))
+            row |= render_given(give_credit(org, spec, actor=ACTOR))
+        print_row(row, as_json=options["json"])
 
     def do_credit(self, options: dict[str, Any]) -> None:
         org = operator_org(options["id"])
-        grant = add_credit(
-            org, parse_usd(options["amount"], minimum=0), reason=options["reason"], actor=ACTOR
-        )
-        row = {**_row(org), "transaction": grant.txn_id}
-        print_row(row, as_json=options["json"])
+        nanos = parse_usd(options["amount"], minimum=0)
+        spec = GrantSpec(nanos, options["reason"], new_id("credit"))
+        given = give_credit(org, spec, actor=read_actor(options))
+        print_row({**_row(org), **render_given(given)}, as_json=options["json"])
 
     def do_limits(self, options: dict[str, Any]) -> None:
         org = limit_org(operator_org(options["id"]), read_limits(options), actor=ACTOR)
@@ -64,6 +72,13 @@ class Command(VerbCommand):
     def do_list(self, options: dict[str, Any]) -> None:
         rows = [_row(org) for org in Organization.objects.order_by("id")]
         print_rows(rows, as_json=options["json"])
+
+
+def render_given(given: CreditGrant | Approval) -> dict[str, Any]:
+    """Return what credit by hand came to: its transaction, or who else is asked."""
+    if isinstance(given, CreditGrant):
+        return {"transaction": given.txn_id}
+    return {"approval": given.public_id, "waits_for": "a second person: manage approval approve"}
 
 
 def _row(org: Organization) -> dict[str, Any]:
