@@ -1,15 +1,20 @@
 """Opening an organization: the tenant, its first project, its money accounts, its first credit."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from zoneinfo import available_timezones
 
+from django.conf import settings
 from django.db import transaction
 
 from accounts.audit import record_change
 from accounts.models import Member, Organization, Project, User
 from billing.credits import add_credit, open_billing_account
-from billing.models import BillingAccount
+from billing.grants import GrantSpec, database_time, grant_credit
+from billing.models import BillingAccount, CreditGrant
 from kernel.errors import BadRequestError
+
+TRIAL_LASTS = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,21 @@ def create_organization(spec: OrganizationSpec, *, actor: str) -> Organization:
         record_change(org.pk, actor, "org.create", org.public_id, after={"name": org.name})
         if spec.credit_nanos:
             add_credit(org, spec.credit_nanos, reason="opening credit", actor=actor)
+        if settings.TRIAL_GRANT_NANOS:
+            grant_credit(org, _trial(settings.TRIAL_GRANT_NANOS), actor=actor)
     return org
+
+
+def _trial(nanos: int) -> GrantSpec:
+    """Return the credit that every new organization is given to try with."""
+    return GrantSpec(
+        nanos,
+        "trial credit",
+        "trial",
+        kind=CreditGrant.Kind.PROMOTIONAL,
+        source=CreditGrant.Source.TRIAL,
+        expires_at=database_time() + TRIAL_LASTS,
+    )
 
 
 def add_member(org: Organization, user: User, role: str, *, actor: str) -> Member:
