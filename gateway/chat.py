@@ -25,7 +25,7 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """What is no text in a message: ``kind`` is ``image``, ``video`` or ``document`` (a PDF).
+    """What is no text in a message: ``kind`` is image, video, audio or document (a PDF).
 
     ``url`` may be a data URL; ``detail`` is as asked; ``name`` is a document's title or file name.
     """
@@ -148,6 +148,7 @@ class ChatRequest:
     medium, high, xhigh or max; ``is_thinking`` asks for thinking that is shown.
 
     ``dialect`` is the caller's, and ``call_prefix`` how the id of a tool call begins in it.
+    ``top_logprobs`` asks for the odds of every token beside so many others'; None does not ask.
     ``embed`` is there where vectors are asked for; then nobody speaks, and nothing is streamed.
     """
 
@@ -174,6 +175,7 @@ class ChatRequest:
     dialect: str = "openai"
     call_prefix: str = "call_"
     embed: Embed | None = None
+    top_logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +198,22 @@ class ThinkingEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenOdds:
+    """How likely a token was, as the natural logarithm, and what else was likely in its place."""
+
+    token: str
+    logprob: float
+    top: tuple["TokenOdds", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
-    """A piece of a choice's text and the tokens it is made of."""
+    """A piece of a choice's text and the tokens it is made of; their odds where they were asked."""
 
     choice: int
     text: str
     tokens: int
+    odds: tuple[TokenOdds, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

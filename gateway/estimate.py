@@ -39,7 +39,15 @@ def estimate(request: ChatRequest, *, max_output_tokens: int) -> Estimate:
     if request.embed is not None:
         return Estimate(prompt_upper_bound(request), 0, 0)
     output = (request.max_tokens or max_output_tokens) * request.n
-    is_seen_growing = request.stream and request.n == 1
+    is_seen_growing = request.stream and request.n == 1 and not may_think_unseen(request)
     first = min(output, TRANCHE_TOKENS) if is_seen_growing else output
-    images = sum(len(message.media) for message in request.messages)
+    images = sum(media.kind != "audio" for message in request.messages for media in message.media)
     return Estimate(prompt_upper_bound(request), output, first, images)
+
+
+def may_think_unseen(request: ChatRequest) -> bool:
+    """Tell whether a stream may use tokens that nobody sees come: they must be held in full.
+
+    OpenAI's own models are silent while they think; Anthropic's say what they think.
+    """
+    return request.effort not in (None, "none") and request.dialect != "anthropic"

@@ -24,7 +24,8 @@ part.
 - every message: 4 and the tokens of its text (parts joined by line feeds) and of its name; for a
   tool call in it 8 and the tokens of the function's name and arguments; for thinking in it the
   tokens of its text, or of its seal; for a picture 85 at low detail, else 765; for a film 1,500;
-  for a document 1,500, and 1 for every 32 characters of its data URL;
+  for a document 1,500, and 1 for every 32 characters of its data URL; for a recording 100, and 1
+  for every 320 characters of it in base64;
 - every defined tool: 8 and the tokens of ``{"name":…,"description":…,"parameters":…}`` as compact
   JSON;
 - an answer asked for in JSON: 8 and the tokens of its schema, where it has one, as compact JSON.
@@ -48,6 +49,8 @@ IMAGE_TOKENS = 765
 VIDEO_TOKENS = 1_500
 DOCUMENT_TOKENS = 1_500
 DOCUMENT_CHARACTERS_PER_TOKEN = 32
+AUDIO_TOKENS = 100
+AUDIO_CHARACTERS_PER_TOKEN = 320
 MOST_TOKEN_BYTES = 17
 
 _LETTER = "A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f"
@@ -122,9 +125,12 @@ def _measure_extras(message: Message, text_size: Callable[[str], int]) -> int:
 
 
 def media_tokens(media: Media) -> int:
-    """Return what a picture, film or document counts in the prompt."""
+    """Return what a picture, film, recording or document counts in the prompt."""
     if media.kind == "video":
         return VIDEO_TOKENS
+    if media.kind == "audio":
+        size = len(media.url.partition(",")[2])
+        return AUDIO_TOKENS + size // AUDIO_CHARACTERS_PER_TOKEN
     if media.kind == "document":
         size = len(media.url) if media.url.startswith("data:") else 0
         return DOCUMENT_TOKENS + size // DOCUMENT_CHARACTERS_PER_TOKEN

@@ -6,6 +6,7 @@ read by one reader then, and a caller who leaves ends the upstream's work at onc
 """
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from gateway.chat import ChatRequest, FormatKind, Media, Message, ToolCall, Tool
 from kernel.errors import NotCarriedError
 
 _SYSTEM = ("system", "developer")
+_NEVER_TAKEN: Mapping[str, str] = MappingProxyType({"video": "A video", "audio": "A recording"})
 _JSON_ONLY = "Answer with one JSON object and nothing else: no words before or after it, no fences."
 
 
@@ -49,6 +51,8 @@ def render_request(request: ChatRequest, upstream_model: str, max_output_tokens:
 
 
 def _render_output(request: ChatRequest) -> dict[str, Any]:
+    if request.top_logprobs is not None:
+        raise _not_carried("logprobs", "A question for log probabilities")
     fields: dict[str, Any] = {}
     config: dict[str, Any] = {}
     if request.response_format.kind is FormatKind.JSON_SCHEMA:
@@ -161,8 +165,8 @@ def _parse_arguments(arguments: str, path: str) -> Mapping[str, Any]:
 
 
 def _render_media(media: Media, path: str) -> dict[str, Any]:
-    if media.kind == "video":
-        raise _not_carried(f"{path}.content", "A video")
+    if media.kind in _NEVER_TAKEN:
+        raise _not_carried(f"{path}.content", _NEVER_TAKEN[media.kind])
     block: dict[str, Any] = {"type": media.kind, "source": {"type": "url", "url": media.url}}
     if media.url[:5].lower() == "data:":
         head, _, data = media.url.partition(",")

@@ -1,4 +1,4 @@
-"""Pictures, films and PDFs in a message: the form of their addresses. Nothing is fetched here."""
+"""Pictures, films, sound and PDFs in a message: the form of them. Nothing is fetched here."""
 
 import binascii
 import re
@@ -13,6 +13,7 @@ from kernel.addresses import is_public_url
 _IMAGE_DATA = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,", re.IGNORECASE)
 _VIDEO_DATA = re.compile(r"data:video/[a-z0-9.+-]+;base64,", re.IGNORECASE)
 _PDF_DATA = re.compile(r"data:application/pdf;base64,", re.IGNORECASE)
+_AUDIO_FORMAT = fields.one_of("wav", "mp3")
 _DETAIL = fields.one_of("auto", "low", "high", "original")
 
 
@@ -37,6 +38,16 @@ def parse_video(part: Mapping[str, Any], path: str) -> Media:
     url = fields.required(video, "url", path, fields.string)
     _check_url(url, f"{path}.url", _VIDEO_DATA, "video")
     return Media("video", url)
+
+
+def parse_audio(part: Mapping[str, Any], path: str) -> Media:
+    """Check an ``input_audio`` part: base64 in the request itself, and its format beside it."""
+    audio = fields.required(part, "input_audio", path, fields.mapping)
+    path = f"{path}.input_audio"
+    text = fields.required(audio, "data", path, fields.string)
+    form = fields.required(audio, "format", path, _AUDIO_FORMAT)
+    _check_base64(text, f"{path}.data")
+    return Media("audio", f"data:audio/{form};base64,{text}")
 
 
 def parse_file(part: Mapping[str, Any], path: str) -> Media:

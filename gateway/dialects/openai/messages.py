@@ -7,16 +7,25 @@ from typing import Any
 
 from gateway.chat import Media, Message, Part, ToolCall
 from gateway.dialects.openai import fields
-from gateway.dialects.openai.fields import missing, refusal, shown, unsupported, wrong_type
-from gateway.dialects.openai.media import parse_file, parse_image, parse_video
+from gateway.dialects.openai.fields import missing, refusal, shown, wrong_type
+from gateway.dialects.openai.media import (
+    parse_audio,
+    parse_file,
+    parse_image,
+    parse_video,
+)
 
 _TEXT_PARTS = frozenset({"text"})
 _MEDIA: Mapping[str, Callable[[Mapping[str, Any], str], Media]] = MappingProxyType(
-    {"image_url": parse_image, "video_url": parse_video, "file": parse_file}
+    {
+        "image_url": parse_image,
+        "video_url": parse_video,
+        "input_audio": parse_audio,
+        "file": parse_file,
+    }
 )
 _USER_PARTS = frozenset({"text", *_MEDIA})
 _ASSISTANT_PARTS = frozenset({"text", "refusal"})
-_PARTS_OF_OTHER_MODELS = frozenset({"input_audio"})
 
 
 def parse_messages(wires: Sequence[Any]) -> tuple[Message, ...]:
@@ -153,8 +162,6 @@ def _parse_parts(wires: list[Any], path: str, kinds: frozenset[str]) -> _Content
 
 
 def _wrong_part(param: str, kind: str, kinds: frozenset[str]) -> Exception:
-    if kind in _PARTS_OF_OTHER_MODELS and "image_url" in kinds:
-        return unsupported(param, f"A part of type '{kind}'")
     supported = ", ".join(f"'{word}'" for word in sorted(kinds))
     return refusal(
         param, f"Invalid value: '{shown(kind)}'. Supported values here are: {supported}."

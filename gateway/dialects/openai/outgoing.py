@@ -121,6 +121,10 @@ def _render_parts(parts: Iterable[Part]) -> list[dict[str, Any]]:
 def _render_media(media: Media) -> dict[str, Any]:
     if media.kind == "image":
         return {"type": "image_url", "image_url": {"url": media.url}}
+    if media.kind == "audio":
+        head, _, text = media.url.partition(",")
+        form = head.removeprefix("data:audio/").partition(";")[0]
+        return {"type": "input_audio", "input_audio": {"data": text, "format": form}}
     if not media.url.startswith("data:"):
         raise _not_carried("messages", "A document by its address")
     file = {"file_data": media.url, "filename": media.name or "document.pdf"}

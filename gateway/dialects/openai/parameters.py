@@ -10,6 +10,7 @@ from gateway.dialects.openai.fields import Check, refusal, shown, unsupported
 MOST_STOPS = 4
 MOST_CHOICES = 128
 MOST_METADATA = 16
+MOST_TOP_LOGPROBS = 20
 _TOKEN_LIMIT = fields.integer(1, 2**63 - 1)
 _PENALTY = fields.decimal(-2, 2)
 _BIAS = fields.decimal(-100, 100)
@@ -83,20 +84,6 @@ def _check_prediction(param: str, value: Any) -> None:
     fields.required(value, "type", param, fields.one_of("content"))
 
 
-def _check_logprobs(param: str, value: Any) -> None:
-    fields.boolean(param, value)
-    if value:
-        raise unsupported(param, "'logprobs': true")
-
-
-def _refuse_legacy(param: str, _value: Any) -> None:
-    raise refusal(
-        param,
-        f"Unsupported parameter: '{param}'. Use 'tools' and 'tool_choice' instead.",
-        "unsupported_parameter",
-    )
-
-
 PARAMETERS: Mapping[str, Check] = MappingProxyType(
     {
         "temperature": fields.decimal(0, 2),
@@ -112,10 +99,8 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "n": fields.integer(1, MOST_CHOICES),
         "seed": fields.integer(-(2**63), 2**63 - 1),
         "parallel_tool_calls": fields.boolean,
-        "functions": _refuse_legacy,
-        "function_call": _refuse_legacy,
-        "logprobs": _check_logprobs,
-        "top_logprobs": fields.integer(0, 20),
+        "logprobs": fields.boolean,
+        "top_logprobs": fields.integer(0, MOST_TOP_LOGPROBS),
         "logit_bias": _check_logit_bias,
         "metadata": _check_metadata,
         "user": fields.string,

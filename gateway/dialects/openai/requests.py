@@ -17,6 +17,7 @@ from gateway.dialects.base import Envelope
 from gateway.dialects.bodies import PromptTooLongError, find_room, parse_body
 from gateway.dialects.openai import fields
 from gateway.dialects.openai.fields import missing, refusal
+from gateway.dialects.openai.functions import has_functions, parse_functions
 from gateway.dialects.openai.messages import parse_messages
 from gateway.dialects.openai.parameters import check_parameters
 from gateway.dialects.openai.tools import parse_format, parse_tools
@@ -27,6 +28,8 @@ _EFFORTS: Mapping[str, str] = MappingProxyType(
     {effort: effort for effort in ("none", "low", "medium", "high", "xhigh", "max")}
     | {"minimal": "low"}
 )
+# Odds of a token, over all choices: each is a hundred bytes of answer.
+MOST_ODDS = 256
 _WITHOUT_THINKING = (None, "none", "minimal")
 
 
@@ -80,12 +83,12 @@ def check_request(
         raise refusal(
             "stream_options", "'stream_options' is only allowed when 'stream' is enabled."
         )
-    if wire.get("top_logprobs") is not None:
-        raise refusal("top_logprobs", "'top_logprobs' is only allowed with 'logprobs': true.")
     if len(wire["messages"]) * MESSAGE_TOKENS >= context_tokens:
         raise _too_long(None, context_tokens)
     output_limit = _output_limit(wire, max_output_tokens)
-    tools = parse_tools(wire)
+    is_legacy = has_functions(wire)
+    old, new = parse_functions(wire), parse_tools(wire)
+    tools = old if is_legacy else new
     request = ChatRequest(
         envelope.model,
         parse_messages(wire["messages"]),
@@ -100,18 +103,37 @@ def check_request(
         tools.callable,
         tools.defined,
         tools.mode,
-        wire.get("parallel_tool_calls") is not False,
+        wire.get("parallel_tool_calls") is not False and not is_legacy,
         parse_format(wire.get("response_format")),
         top_p=wire.get("top_p"),
         user=wire.get("safety_identifier") or wire.get("user"),
         effort=_EFFORTS.get(wire.get("reasoning_effort") or ""),
         is_thinking=wire.get("reasoning_effort") not in _WITHOUT_THINKING,
+        top_logprobs=_top_logprobs(wire),
     )
     try:
         room = find_room(request, output_limit, context_tokens)
     except PromptTooLongError as error:
         raise _too_long(error.tokens, context_tokens) from error
     return request if room == output_limit else replace(request, max_tokens=room)
+
+
+def _top_logprobs(wire: Mapping[str, Any]) -> int | None:
+    """Return how many other tokens are wanted beside each, None where no odds are."""
+    top = wire.get("top_logprobs")
+    if wire.get("logprobs") is not True:
+        if top is not None:
+            raise refusal("top_logprobs", "'top_logprobs' is only allowed with 'logprobs': true.")
+        return None
+    wanted = _or(top, 0)
+    choices = _or(wire.get("n"), 1)
+    if choices * (1 + wanted) > MOST_ODDS:
+        raise refusal(
+            "n",
+            f"With {wanted} 'top_logprobs', 'n' can be at most {MOST_ODDS // (1 + wanted)}.",
+            "integer_above_max_value",
+        )
+    return wanted
 
 
 def _or(value: int | None, default: int) -> int:

@@ -15,10 +15,13 @@ from gateway.chat import (
     StreamEvent,
     TextDelta,
     ThinkingDelta,
+    TokenOdds,
     ToolCallDelta,
     ToolCallStarted,
 )
 from gateway.dialects.base import ListedModel
+from gateway.dialects.openai.functions import answers_with_functions
+from gateway.dialects.openai.odds import render_odds
 from gateway.dialects.receipts import Receipt
 from gateway.dialects.writing import dump_text
 
@@ -58,13 +61,15 @@ def render_answer(
     request: ChatRequest, answer: Answer, events: Iterable[StreamEvent], receipt: Receipt
 ) -> bytes:
     """Return the body of a whole answer; a choice without text and with calls has null content."""
-    choices = [_Choice() for _ in range(request.n)]
+    is_legacy = answers_with_functions(request)
+    choices = [_Choice(is_legacy=is_legacy) for _ in range(request.n)]
     for event in events:
         match event:
             case ThinkingDelta(choice=choice, text=text):
                 choices[choice].thoughts.append(text)
             case TextDelta(choice=choice, text=text):
                 choices[choice].texts.append(text)
+                choices[choice].odds += event.odds
             case ToolCallStarted(choice=choice):
                 choices[choice].calls.append((event, []))
             case ToolCallDelta(choice=choice, index=index, arguments=arguments):
@@ -93,9 +98,11 @@ def render_answer(
 class _Choice:
     """What the events of one choice add up to."""
 
-    __slots__ = ("calls", "reason", "texts", "thoughts")
+    __slots__ = ("calls", "is_legacy", "odds", "reason", "texts", "thoughts")
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_legacy: bool) -> None:
+        self.is_legacy = is_legacy
+        self.odds: list[TokenOdds] = []
         self.thoughts: list[str] = []
         self.texts: list[str] = []
         self.calls: list[tuple[ToolCallStarted, list[str]]] = []
@@ -104,7 +111,6 @@ class _Choice:
     def render(self, index: int) -> bytes:
         is_silent = not self.texts and (self.calls or self.reason is StopReason.TOOL_CALLS)
         content = b"null" if is_silent else dump_text("".join(self.texts))
-        calls = b",".join(_render_call(start, pieces) for start, pieces in self.calls)
         return b"".join(
             (
                 b'{"index":%d,"message":{"role":"assistant","content":' % index,
@@ -113,20 +119,34 @@ class _Choice:
                 b',"reasoning_content":' + dump_text("".join(self.thoughts))
                 if self.thoughts
                 else b"",
-                b',"tool_calls":[' + calls + b"]" if calls else b"",
-                b'},"logprobs":null,"finish_reason":"',
-                FINISH_REASONS[self.reason].encode(),
+                self._render_calls() if self.calls else b"",
+                b'},"logprobs":' + render_odds(self.odds),
+                b',"finish_reason":"' + finish_reason(self.reason, is_legacy=self.is_legacy),
                 b'"}',
             )
         )
 
+    def _render_calls(self) -> bytes:
+        if self.is_legacy:
+            return b',"function_call":' + _render_function(*self.calls[0])
+        calls = b",".join(_render_call(start, pieces) for start, pieces in self.calls)
+        return b',"tool_calls":[' + calls + b"]"
+
+
+def finish_reason(reason: StopReason, *, is_legacy: bool) -> bytes:
+    """Return the word for why a choice ended; an old function call has its own."""
+    if is_legacy and reason is StopReason.TOOL_CALLS:
+        return b"function_call"
+    return FINISH_REASONS[reason].encode()
+
 
 def _render_call(start: ToolCallStarted, pieces: list[str]) -> bytes:
-    return b'{"id":%b,"type":"function","function":{"name":%b,"arguments":%b}}' % (
-        dump_text(start.call_id),
-        dump_text(start.name),
-        dump_text("".join(pieces)),
-    )
+    function = _render_function(start, pieces)
+    return b'{"id":%b,"type":"function","function":%b}' % (dump_text(start.call_id), function)
+
+
+def _render_function(start: ToolCallStarted, pieces: list[str]) -> bytes:
+    return b'{"name":%b,"arguments":%b}' % (dump_text(start.name), dump_text("".join(pieces)))
 
 
 def render_models(models: Iterable[ListedModel]) -> bytes:

@@ -19,11 +19,14 @@ from gateway.chat import (
     StreamEvent,
     TextDelta,
     ThinkingDelta,
+    TokenOdds,
     ToolCallDelta,
     ToolCallStarted,
 )
 from gateway.dialects.openai.errors import render_error
-from gateway.dialects.openai.responses import FINISH_REASONS, render_usage
+from gateway.dialects.openai.functions import answers_with_functions
+from gateway.dialects.openai.odds import render_odds
+from gateway.dialects.openai.responses import finish_reason, render_usage
 from gateway.dialects.receipts import Receipt
 from gateway.dialects.writing import dump_text
 from kernel.errors import TollgateError
@@ -36,10 +39,19 @@ BUDGET_EXHAUSTED = b',"x_tollgate":{"code":"budget_exhausted"}}\n\n'
 class OpenAIStream:
     """One streamed answer. About a microsecond a chunk: only the text itself is encoded."""
 
-    __slots__ = ("_content", "_content_tail", "_head", "_include_usage", "_opened", "_tail")
+    __slots__ = (
+        "_content",
+        "_content_tail",
+        "_head",
+        "_include_usage",
+        "_is_legacy",
+        "_opened",
+        "_tail",
+    )
 
     def __init__(self, request: ChatRequest, answer: Answer) -> None:
         self._include_usage = request.include_usage
+        self._is_legacy = answers_with_functions(request)
         self._opened = 0
         self._head = (
             b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,'
@@ -66,7 +78,7 @@ class OpenAIStream:
                     self._open(event.choice, frames)
                 add(self._content[event.choice])
                 add(dump_text(event.text))
-                add(self._content_tail)
+                add(self._content_tail if not event.odds else self._tail_with(event.odds))
             else:
                 self._render_other(event, frames)
         return b"".join(frames)
@@ -87,6 +99,9 @@ class OpenAIStream:
         """Return the error frame and the end; no choice is said to have finished."""
         return b"data: %b\n\n%b" % (render_error(error), DONE)
 
+    def _tail_with(self, odds: Iterable[TokenOdds]) -> bytes:
+        return b'},"logprobs":' + render_odds(odds) + b',"finish_reason":null' + self._tail
+
     def _render_other(self, event: StreamEvent, frames: list[bytes]) -> None:
         match event:
             case ThinkingDelta(choice=choice, text=text):
@@ -96,19 +111,25 @@ class OpenAIStream:
             case ToolCallStarted(choice=choice):
                 if choice >= self._opened:
                     self._open(choice, frames, content=b"null")
-                frames.append(self._chunk(choice, _render_start(event)))
+                start = _render_function_start if self._is_legacy else _render_start
+                frames.append(self._chunk(choice, start(event)))
             case ToolCallDelta(choice=choice, index=index, arguments=arguments):
-                delta = b'"tool_calls":[{"index":%d,"function":{"arguments":%b}}]'
-                frames.append(self._chunk(choice, delta % (index, dump_text(arguments))))
+                frames.append(self._chunk(choice, self._render_arguments(index, arguments)))
             case ChoiceFinished():
                 self._render_end(event, frames)
             case _:
                 pass
 
+    def _render_arguments(self, index: int, arguments: str) -> bytes:
+        if self._is_legacy:
+            return b'"function_call":{"arguments":%b}' % dump_text(arguments)
+        function = b'{"arguments":%b}' % dump_text(arguments)
+        return b'"tool_calls":[{"index":%d,"function":%b}]' % (index, function)
+
     def _render_end(self, event: ChoiceFinished, frames: list[bytes]) -> None:
         if event.choice >= self._opened:
             self._open(event.choice, frames)
-        word = b'"' + FINISH_REASONS[event.reason].encode() + b'"'
+        word = b'"' + finish_reason(event.reason, is_legacy=self._is_legacy) + b'"'
         frames.append(self._chunk(event.choice, b"", finish_reason=word))
         if event.reason is StopReason.BUDGET:
             frames[-1] = frames[-1].removesuffix(b"}\n\n") + BUDGET_EXHAUSTED
@@ -136,3 +157,7 @@ def _render_start(event: ToolCallStarted) -> bytes:
         b'"tool_calls":[{"index":%d,"id":%b,"type":"function",'
         b'"function":{"name":%b,"arguments":""}}]'
     ) % (event.index, dump_text(event.call_id), dump_text(event.name))
+
+
+def _render_function_start(event: ToolCallStarted) -> bytes:
+    return b'"function_call":{"name":%b,"arguments":""}' % dump_text(event.name)

@@ -28,7 +28,7 @@ class ToolSetting:
     mode: ToolMode
 
 
-_NO_TOOLS = ToolSetting((), (), ToolMode.NONE)
+NO_TOOLS = ToolSetting((), (), ToolMode.NONE)
 
 
 def parse_tools(wire: Mapping[str, Any]) -> ToolSetting:
@@ -43,7 +43,7 @@ def parse_tools(wire: Mapping[str, Any]) -> ToolSetting:
     if not tools and tools != [] and tools is not None:
         raise wrong_type("tools", "an array", tools)
     if not tools and choice is None:
-        return _NO_TOOLS
+        return NO_TOOLS
     defined = _parse_definitions(tools) if tools else ()
     return _choose(defined, choice)
 
@@ -56,9 +56,17 @@ def _parse_definitions(wires: Any) -> tuple[Tool, ...]:
 
 def _parse_tool(wire: Any, path: str) -> Tool:
     fields.mapping(path, wire)
-    function = _function_of(wire, path)
-    path = f"{path}.function"
-    name = _required_name(function, path)
+    return parse_definition(_function_of(wire, path), f"{path}.function")
+
+
+def parse_definition(function: Mapping[str, Any], path: str) -> Tool:
+    """Check the name, description and parameters of a function.
+
+    Raises:
+        BadRequestError: with the path of the field that is wrong.
+
+    """
+    name = required_name(function, path)
     description = fields.optional(function, "description", path, fields.string)
     fields.optional(function, "strict", path, fields.boolean)
     parameters = fields.optional(function, "parameters", path, fields.mapping) or {}
@@ -80,7 +88,8 @@ def _function_of(wire: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     return function
 
 
-def _required_name(holder: Mapping[str, Any], path: str) -> str:
+def required_name(holder: Mapping[str, Any], path: str) -> str:
+    """Return a checked name: letters, digits, '_' and '-'."""
     name: str = fields.required(holder, "name", path, _OF_LENGTH)
     if not _NAME.fullmatch(name):
         raise refusal(
@@ -113,8 +122,8 @@ def _choose(defined: tuple[Tool, ...], choice: Any) -> ToolSetting:
         raise wrong_type("tool_choice", "a string or an object", choice)
     if choice.get("type") == "allowed_tools":
         return _choose_allowed(defined, choice)
-    name = _required_name(_function_of(choice, "tool_choice"), "tool_choice.function")
-    return ToolSetting(defined, _named(defined, (name,)), ToolMode.REQUIRED)
+    name = required_name(_function_of(choice, "tool_choice"), "tool_choice.function")
+    return ToolSetting(defined, named(defined, (name,)), ToolMode.REQUIRED)
 
 
 def _choose_allowed(defined: tuple[Tool, ...], choice: Mapping[str, Any]) -> ToolSetting:
@@ -126,17 +135,27 @@ def _choose_allowed(defined: tuple[Tool, ...], choice: Mapping[str, Any]) -> Too
     for place, tool in enumerate(tools):
         where = f"{path}.tools[{place}]"
         fields.mapping(where, tool)
-        names.append(_required_name(_function_of(tool, where), f"{where}.function"))
+        names.append(required_name(_function_of(tool, where), f"{where}.function"))
     if not names:
         raise refusal(f"{path}.tools", "The array of allowed tools is empty.", "empty_array")
-    return ToolSetting(defined, _named(defined, names), ToolMode(mode))
+    return ToolSetting(defined, named(defined, names), ToolMode(mode))
 
 
-def _named(defined: tuple[Tool, ...], names: Sequence[str]) -> tuple[Tool, ...]:
+def named(
+    defined: tuple[Tool, ...], names: Sequence[str], *, param: str = "tool_choice"
+) -> tuple[Tool, ...]:
+    """Return the named tools.
+
+    Raises:
+        BadRequestError: for a name that was not defined.
+
+    """
     by_name = {tool.name: tool for tool in defined}
+    is_legacy = param == "function_call"
+    what, where = ("Function", "functions") if is_legacy else ("Tool choice", "tools")
     for name in names:
         if name not in by_name:
-            raise refusal("tool_choice", f"Tool choice '{name}' not found in 'tools' parameter.")
+            raise refusal(param, f"{what} '{name}' not found in '{where}' parameter.")
     return tuple(by_name[name] for name in dict.fromkeys(names))
 
 
@@ -161,7 +180,7 @@ def parse_format(wire: Any) -> ResponseFormat:
     if holder is None:
         raise missing(path)
     fields.mapping(path, holder)
-    _required_name(holder, path)
+    required_name(holder, path)
     fields.optional(holder, "strict", path, fields.boolean)
     fields.optional(holder, "description", path, fields.string)
     schema = fields.optional(holder, "schema", path, fields.mapping) or {"type": "object"}

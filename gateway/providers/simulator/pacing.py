@@ -22,6 +22,7 @@ from gateway.chat import (
     ToolCallStarted,
     UsageReported,
 )
+from gateway.providers.simulator.odds import make_odds
 from gateway.providers.simulator.planning import SimulatedAnswer, SimulatedChoice, plan
 from kernel.errors import UpstreamError
 from kernel.ids import random_base62
@@ -111,11 +112,21 @@ def _moments(answer: SimulatedAnswer) -> list[StreamEvent]:
         if choice.thoughts:
             moments += [ThinkingDelta(number, piece, 1) for piece in choice.thoughts]
             moments.append(ThinkingEnded(number, _sign(choice.thoughts)))
-        moments += [TextDelta(number, piece, 1) for piece in choice.pieces]
+        if answer.top_logprobs is None:
+            moments += [TextDelta(number, piece, 1) for piece in choice.pieces]
+        else:
+            moments += _likely_moments(number, choice, answer.top_logprobs)
         if choice.calls:
             moments += _call_moments(number, choice, answer.call_prefix)
         moments.append(ChoiceFinished(number, choice.reason, choice.stop_sequence))
     return moments
+
+
+def _likely_moments(number: int, choice: SimulatedChoice, top: int) -> list[StreamEvent]:
+    return [
+        TextDelta(number, piece, 1, (make_odds(piece, place, top),))
+        for place, piece in enumerate(choice.pieces)
+    ]
 
 
 def _sign(thoughts: tuple[str, ...]) -> str:

@@ -50,12 +50,13 @@ class SimulatedChoice:
 class SimulatedAnswer:
     """All choices and what they come to: the prompt once, the completions of all.
 
-    ``call_prefix`` is how the ids of its calls begin.
+    ``call_prefix`` is how the ids of its calls begin; ``top_logprobs`` asks for odds of its tokens.
     """
 
     choices: tuple[SimulatedChoice, ...]
     usage: Usage
     call_prefix: str
+    top_logprobs: int | None = None
 
 
 def plan(request: ChatRequest) -> SimulatedAnswer:
@@ -73,7 +74,7 @@ def add_up(request: ChatRequest, choices: tuple[SimulatedChoice, ...]) -> Simula
     output = sum(choice.tokens for choice in choices)
     thought = sum(len(choice.thoughts) for choice in choices)
     usage = Usage(input=count_prompt(request), output=output, reasoning=thought, request=1)
-    return SimulatedAnswer(choices, usage, request.call_prefix)
+    return SimulatedAnswer(choices, usage, request.call_prefix, request.top_logprobs)
 
 
 def plan_choices(request: ChatRequest) -> Iterator[SimulatedChoice]:

@@ -15,6 +15,12 @@ _SUBJECT = re.compile(
     re.IGNORECASE,
 )
 _MOST_QUOTED = 200
+_MEDIA_WORDS = (
+    ("image", "image"),
+    ("video", "video"),
+    ("audio", "recording"),
+    ("document", "document"),
+)
 
 
 def write_prose(request: ChatRequest, dice: Dice) -> str:
@@ -55,8 +61,8 @@ def _report(result: str) -> str:
 def _acknowledge(request: ChatRequest) -> str:
     kinds = [media.kind for message in request.messages for media in message.media]
     counts = [
-        f"{kinds.count(kind)} {kind}{'s' if kinds.count(kind) > 1 else ''}"
-        for kind in ("image", "video", "document")
+        f"{kinds.count(kind)} {word}{'s' if kinds.count(kind) > 1 else ''}"
+        for kind, word in _MEDIA_WORDS
         if kind in kinds
     ]
     return (

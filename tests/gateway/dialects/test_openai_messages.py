@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 
 from gateway.chat import Media, Message, ToolCall
+from gateway.estimate import estimate
+from gateway.providers.simulator import plan
+from gateway.tokenizer import count_prompt, prompt_upper_bound
 from tests.gateway.dialects.asking import CALL, ask, refusal_of
 
 MISSING = "missing_required_parameter"
@@ -16,6 +19,10 @@ CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 
 def user_with(*parts: Any) -> list[Any]:
     return [{"role": "user", "content": list(parts)}]
+
+
+def audio(data: Any, form: Any = "wav") -> dict[str, Any]:
+    return {"type": "input_audio", "input_audio": {"data": data, "format": form}}
 
 
 def image(url: Any, **more: Any) -> dict[str, Any]:
@@ -45,9 +52,15 @@ def image(url: Any, **more: Any) -> dict[str, Any]:
         (user_with({"type": "refusal", "refusal": "x"}), VALUE, "messages[0].content[0].type"),
         (
             user_with({"type": "input_audio", "input_audio": {}}),
-            "unsupported_value",
-            "messages[0].content[0].type",
+            MISSING,
+            "messages[0].content[0].input_audio.data",
         ),
+        (user_with(audio("")), "invalid_base64", "messages[0].content[0].input_audio.data"),
+        (user_with(audio("a?")), "invalid_base64", "messages[0].content[0].input_audio.data"),
+        (user_with(audio(1)), TYPE, "messages[0].content[0].input_audio.data"),
+        (user_with(audio("UklG", "ogg")), VALUE, "messages[0].content[0].input_audio.format"),
+        (user_with(audio("UklG", None)), MISSING, "messages[0].content[0].input_audio.format"),
+        (user_with({"type": "input_audio"}), MISSING, "messages[0].content[0].input_audio"),
         (
             user_with({"type": "file", "file": {}}),
             MISSING,
@@ -245,3 +258,32 @@ def test_a_film_is_taken_by_address_or_inline() -> None:
         "invalid_image_url",
         "messages[0].content[0].video_url.url",
     )
+
+
+def test_a_recording_counts_by_its_length_and_its_bound_is_its_count() -> None:
+    short, long = (
+        ask(messages=user_with({"type": "text", "text": "hi"}, audio("UklG" * size, "mp3")))
+        for size in (1, 800)
+    )
+
+    # 3 for the answer, 4 for the message, 1 for its text; 100, and 3,200 characters by 320
+    assert count_prompt(short) == 3 + 4 + 1 + 100
+    assert count_prompt(long) == 3 + 4 + 1 + 100 + 10
+    assert prompt_upper_bound(long) == count_prompt(long) + 1
+    assert estimate(long, max_output_tokens=5).images == 0
+    assert long.messages[0].media == (Media("audio", "data:audio/mp3;base64," + "UklG" * 800),)
+
+
+def test_the_simulator_says_what_it_received() -> None:
+    request = ask(messages=user_with(audio("UklG"), audio("UklG")))
+
+    assert "".join(plan(request).choices[0].pieces).startswith("I have received 2 recordings. ")
+
+
+def test_a_stream_that_may_think_unseen_is_held_in_full() -> None:
+    seen = estimate(ask(stream=True), max_output_tokens=4_096)
+    unseen = estimate(ask(stream=True, reasoning_effort="high"), max_output_tokens=4_096)
+    silent = estimate(ask(stream=True, reasoning_effort="none"), max_output_tokens=4_096)
+
+    assert (seen.first_output_tokens, unseen.first_output_tokens) == (1_024, 4_096)
+    assert silent == seen
