@@ -27,7 +27,7 @@ from billing.payments import stripe
 from billing.payments.returns import take_returns
 from billing.payments.telling import ACTOR, tell
 from kernel import clock
-from kernel.errors import BadRequestError, RateLimitError, TollgateError
+from kernel.errors import BadRequestError, NotFoundError, RateLimitError, TollgateError
 from kernel.log import logger
 from kernel.money import NANOS_PER_CENT, render_usd
 
@@ -143,6 +143,26 @@ def fail_top_up(top_up: TopUp, state: str, why: str) -> None:
         record_change(top_up.org_id, "system", "auto_topup.end", top_up.public_id)
         tell(top_up, "topup.failed", {"why": why, "failures": MOST_FAILURES})
         log.warning("auto_topup_ended", top_up=top_up.public_id, why=why)
+
+
+def dismiss_top_up(public_id: str, *, reason: str, actor: str) -> TopUp:
+    """Close a top-up in quarantine without credit, after its payment was looked into.
+
+    Raises:
+        NotFoundError: for one that is not in quarantine; BadRequestError: without a reason.
+
+    """
+    if not reason.strip():
+        raise BadRequestError("Say why the top-up is dismissed.", param="reason")
+    with transaction.atomic():
+        found = TopUp.objects.filter(public_id=public_id).first()
+        top_up = None if found is None else lock_top_up(found)
+        if top_up is None or top_up.state != State.QUARANTINED:
+            raise NotFoundError(f"{public_id[:40]!r} is not in quarantine.", code="not_found")
+        _close(top_up, State.FAILED, top_up.failure)
+        told = {"why": top_up.failure, "reason": reason}
+        record_change(top_up.org_id, actor, "topup.dismiss", top_up.public_id, after=told)
+    return top_up
 
 
 def lock_top_up(top_up: TopUp) -> TopUp:

@@ -1,18 +1,28 @@
 """A customer asks for a top-up: bounds, tenants, and a provider that does not answer."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from accounts.keys import KeySpec, mint_key, revoke_key
 from accounts.models import AuditEvent
 from billing.models import CreditGrant, SavedCard, TopUp
+from billing.payments.codes import CodeSpec, create_code
 from billing.payments.top_ups import MOST_OPEN, expire_checkouts
+from gateway.demo import seed_catalog
 from kernel import clock
+from tests.books import assert_proven
+from tests.commands.manage import Here, here
+from tests.conftest import Stores
 from tests.factories import ACTOR
-from tests.fakes.stripe import SECRET_KEY, FakeStripe, intent_paid, session_paid
+from tests.fakes.stripe import SECRET_KEY, WEBHOOK_SECRET, FakeStripe, intent_paid, session_paid
 from tests.payments.conftest import Customer, tell
+from tests.servers import running_api
+
+__all__ = ["here"]
 
 
 def test_a_top_up_is_asked_for_and_leads_to_the_providers_page(
@@ -158,6 +168,102 @@ def test_a_checkout_nobody_paid_expires_after_a_day(acme: Customer, stripe: Fake
 
     assert TopUp.objects.get(public_id=old).state == "expired"
     assert TopUp.objects.get(public_id=new).state == "open"
+
+
+def test_an_api_process_serves_all_of_it_over_http(
+    stores: Stores, acme: Customer, stripe: FakeStripe, tmp_path: Path
+) -> None:
+    code = create_code(CodeSpec(5_000_000_000, "a fair"), actor=ACTOR).text
+    headers = {"authorization": f"Bearer {acme.key}"}
+    seed_catalog(test_models=False)
+
+    with running_api(
+        stores.database_url,
+        stores.redis_url,
+        tmp_path,
+        DEBUG="1",  # for the address of the fake
+        STRIPE_SECRET_KEY=SECRET_KEY,
+        STRIPE_WEBHOOK_SECRET=WEBHOOK_SECRET,
+        STRIPE_API_URL=stripe.url,
+    ) as api:
+
+        def ask(method: str, path: str, body: Any = None) -> requests.Response:
+            address = f"{api.url}/v1/organization/{path}"
+            return requests.request(method, address, json=body, headers=headers, timeout=30)
+
+        made = ask("POST", "topups", {"amount": "25.00"})
+        read = ask("GET", f"topups/{made.json()['id']}/")
+        redeemed = ask("POST", "codes/redeem", {"code": code})
+        auto = ask("POST", "auto_topup", {"threshold": "1", "amount": "5", "monthly_cap": "5"})
+        ended = ask("DELETE", "auto_topup")
+        too_large = ask("POST", "topups", {"amount": "x" * 70_000})
+        anonymous = requests.post(f"{api.url}/api/v1/organization/topups", json={}, timeout=30)
+
+    assert read.json() == made.json()
+    assert made.json()["checkout_url"] == "https://checkout.example/c/pay/cs_1"
+    assert (redeemed.status_code, auto.json()["error"]["code"]) == (200, "no_saved_card")
+    assert (ended.json()["active"], too_large.status_code, anonymous.status_code) == (
+        False,
+        413,
+        401,
+    )
+    assert acme.tenant.account.promotional_nanos == 5_000_000_000
+    assert_proven(stores.database_url)
+
+
+def test_operators_list_top_ups_and_look_after_the_quarantine(
+    acme: Customer, stripe: FakeStripe, here: Here
+) -> None:
+    org = acme.tenant.org.public_id
+    top_up = acme.post("topups", {"amount": "25.00"}).json()["id"]
+    tell(session_paid("evt_1", top_up, amount_total=1))
+
+    (listed,) = here("topup", "list", "--org", org, "--json").json
+    (held,) = here("topup", "quarantine", "--json").json
+    silent = here.refused("topup", "dismiss", top_up, "--reason", " ")
+    dismissed = here("topup", "dismiss", top_up, "--reason", "sent back", "--json").json
+    again = here.refused("topup", "dismiss", top_up, "--reason", "sent back")
+
+    assert (listed["state"], listed["amount_usd"], listed["failure"]) == (
+        "quarantined",
+        "25.00",
+        "paid 0.01",
+    )
+    assert (held["event"], held["topup"], held["why"]) == ("evt_1", top_up, "paid 0.01")
+    assert silent == "Say why the top-up is dismissed."
+    assert dismissed["state"] == "failed"
+    assert again == f"{top_up!r} is not in quarantine."
+    assert AuditEvent.objects.get(action="topup.dismiss").after == {
+        "why": "paid 0.01",
+        "reason": "sent back",
+    }
+    assert CreditGrant.objects.count() == 0
+
+
+def test_operators_set_and_end_an_auto_top_up(
+    acme: Customer, stripe: FakeStripe, here: Here
+) -> None:
+    org = acme.tenant.org.public_id
+    flags = ("--threshold", "10", "--amount", "25", "--monthly-cap", "60", "--cool-down", "2h")
+
+    no_card = here.refused("topup", "auto", org, *flags)
+    nothing = here.refused("topup", "auto-end", org)
+    SavedCard.objects.create(org=acme.tenant.org, customer="cus_1", payment_method="pm_1")
+    made = here("topup", "auto", org, *flags, "--json").json
+    ended = here("topup", "auto-end", org, "--json").json
+
+    assert no_card == "No card is saved; pay a top-up with save_card first."
+    assert nothing == "The organization has no auto top-up."
+    assert made == {
+        "org": org,
+        "active": True,
+        "threshold_usd": "10.00",
+        "amount_usd": "25.00",
+        "monthly_cap_usd": "60.00",
+        "cool_down_s": 7200,
+        "failures": 0,
+    }
+    assert ended == {**made, "active": False}
 
 
 def test_a_card_is_saved_when_the_payer_said_so_whichever_event_comes_first(
