@@ -17,7 +17,7 @@ def no_open_holds() -> bool:
     return not Hold.objects.filter(state="held").exists()
 
 
-@pytest.mark.parametrize("seed", [3, 11])
+@pytest.mark.parametrize("seed", [3, pytest.param(11, marks=pytest.mark.long)])
 def test_of_50_streams_killed_at_a_random_word_every_ledger_line_lies_between_caller_and_upstream(
     field: Field, seed: int
 ) -> None:

@@ -217,7 +217,7 @@ def no_open_holds() -> bool:
 def test_half_a_minute_of_mixed_load_with_every_fault_leaves_the_books_clean(
     siege: Siege,
 ) -> None:
-    storm = Storm(35, 4, callers=16, period_s=0.4, seed=7, every_fault_first=True)
+    storm = Storm(28, 4, callers=16, period_s=0.4, seed=7, every_fault_first=True)
 
     load, _ = batter(siege, storm)
 
