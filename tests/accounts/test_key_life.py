@@ -130,6 +130,14 @@ def test_revoking_twice_keeps_the_first_time(database: str) -> None:
     assert ApiKey.objects.get(pk=acme.key.pk).revoked_at == NOON
 
 
+def said_until_quiet(news: Any) -> list[str]:
+    """Return what is said on a channel until a second passes in silence."""
+    said = []
+    while (message := news.get_message(timeout=1)) is not None and len(said) < 1_000:
+        said.append(message["data"].decode())
+    return said
+
+
 def test_rotating_and_revoking_are_announced_by_public_id_alone(
     stores: Stores, settings: Any
 ) -> None:
@@ -142,8 +150,9 @@ def test_rotating_and_revoking_are_announced_by_public_id_alone(
         rotate_key(acme.key, actor="cli")
         revoke_key(acme.key, actor="cli")
 
-        heard = [news.get_message(timeout=2) for _ in range(2)]
-    assert [message and message["data"].decode() for message in heard] == [acme.key.public_id] * 2
+        # channels are the server's: other tests' keys are heard too
+        heard = [said for said in said_until_quiet(news) if said == acme.key.public_id]
+    assert heard == [acme.key.public_id] * 2
 
 
 def test_a_key_is_revoked_although_nobody_hears_of_it(database: str, settings: Any) -> None:

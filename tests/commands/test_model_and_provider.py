@@ -144,7 +144,7 @@ def test_the_demo_gives_its_secrets_once_and_makes_everything_once(
     assert {name for name in first if second[name] != first[name]} == secrets
     assert {second[name] for name in secrets} == {None}
     assert first["org_id"] == Organization.objects.get().public_id
-    assert counted == [1, 1, 2, 8]
+    assert counted == [1, 1, 2, 9]
     assert [
         table.objects.count() for table in (Organization, ApiKey, User, PriceVersion)
     ] == counted
