@@ -8,6 +8,7 @@ from billing.database import connect_sync
 from billing.expiry import expire_holds, purge_answers
 from billing.grants import expire_grants
 from billing.invoices import close_due_months
+from billing.notices.telling import tell as tell_all_due
 from billing.payments.auto import top_up_where_due
 from billing.payments.top_ups import expire_checkouts
 from billing.proof import prove as run_proof
@@ -85,6 +86,12 @@ def prove() -> bool:
 def close_due() -> int:
     """Draw and finalise what is due; every organization is its own small transaction."""
     return close_due_months()
+
+
+@shared_task(name="billing.tell")
+def tell() -> int:
+    """Dispatch events and make the deliveries that are due."""
+    return tell_all_due()
 
 
 @shared_task(name="billing.top_up")

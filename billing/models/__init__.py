@@ -14,6 +14,7 @@ from billing.models.metering import (
     UsageId,
     UsageReversal,
 )
+from billing.models.notices import Delivery, DeliveryAttempt, WebhookEndpoint
 from billing.models.outbox import OutboxEvent
 from billing.models.payments import (
     Approval,
@@ -26,7 +27,7 @@ from billing.models.payments import (
     TopUp,
 )
 from billing.models.prices import PriceVersion, ProviderCost
-from billing.models.proofs import ProofRun
+from billing.models.proofs import ProofRun, ReconciliationRun
 from billing.models.rollups import UsageRollup
 
 __all__ = [
@@ -39,6 +40,8 @@ __all__ = [
     "CodeFailure",
     "CodeRedemption",
     "CreditGrant",
+    "Delivery",
+    "DeliveryAttempt",
     "GrantBurn",
     "Hold",
     "IdempotentAnswer",
@@ -56,6 +59,7 @@ __all__ = [
     "ProofRun",
     "ProviderCost",
     "Quarantine",
+    "ReconciliationRun",
     "RedeemCode",
     "SavedCard",
     "TopUp",
@@ -63,4 +67,5 @@ __all__ = [
     "UsageId",
     "UsageReversal",
     "UsageRollup",
+    "WebhookEndpoint",
 ]

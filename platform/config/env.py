@@ -3,7 +3,10 @@
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NoReturn
+from urllib.parse import unquote, urlsplit
 
 from kernel.errors import InvalidAmountError
 from kernel.failpoints import arm
@@ -65,6 +68,53 @@ def usd(name: str, default: str) -> int:
         return parse_usd(value, minimum=0)
     except InvalidAmountError:
         _stop(name, "must be dollars with at most nine decimals, for example 12.50", value)
+
+
+def networks(name: str) -> list[IPv4Network | IPv6Network]:
+    """Return networks, from ``10.0.0.0/8,fd00::/8``."""
+    try:
+        return [ip_network(word) for word in words(name)]
+    except ValueError:
+        _stop(name, "must be networks such as 10.0.0.0/8,fd00::/8", os.environ.get(name))
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """Where mail goes out: a server, or the log where ``host`` is empty."""
+
+    host: str = ""
+    port: int = 25
+    user: str = ""
+    password: str = ""
+    is_tls: bool = False
+    starts_tls: bool = False
+
+
+def mail(name: str, default: str) -> Mail:
+    """Return a mail server, from ``smtp[s]://user:password@host:port``; ``console:`` is the log.
+
+    ``smtp`` begins in the clear and turns to TLS when a password would be sent; ``smtps`` is TLS
+    from its first byte.
+    """
+    value = text(name, default)
+    if value == "console:":
+        return Mail()
+    try:
+        parts = urlsplit(value)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), None, None
+    if parts.scheme not in {"smtp", "smtps"} or not host:
+        _stop(name, "must look like smtp://user:password@host:587, smtps://… or console:")
+    is_tls, has_password = parts.scheme == "smtps", bool(parts.password)
+    return Mail(
+        host=host,
+        port=port or (465 if is_tls else 587 if has_password else 25),
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        is_tls=is_tls,
+        starts_tls=has_password and not is_tls,
+    )
 
 
 def check_together(*names: str) -> None:

@@ -36,6 +36,7 @@ LIMITS_WAIT_MS = env.integer("LIMITS_WAIT_MS", 50, low=10, high=10_000)
 DEFAULT_RPM = env.integer("DEFAULT_RPM", 10_000, low=1, high=10**9)
 DEFAULT_TPM = env.integer("DEFAULT_TPM", 10_000_000, low=1, high=10**12)
 API_WORKERS = env.integer("API_WORKERS", 1, low=1, high=64)
+CIRCUIT_FAILURES = env.integer("CIRCUIT_FAILURES", 5, low=1, high=10_000)
 SIMULATOR_FIRST_TOKEN_MS = env.integer("SIMULATOR_FIRST_TOKEN_MS", 0, low=0, high=60_000)
 SIMULATOR_TOKENS_PER_S = env.integer("SIMULATOR_TOKENS_PER_S", 0, low=0, high=1_000_000)
 SIMULATOR_TEST_MODELS = env.boolean("SIMULATOR_TEST_MODELS", default=False)
@@ -51,6 +52,17 @@ TOPUP_MIN_NANOS = env.usd("TOPUP_MIN_USD", "5")
 TOPUP_MAX_NANOS = env.usd("TOPUP_MAX_USD", "10000")
 CREDIT_APPROVAL_NANOS = env.usd("CREDIT_APPROVAL_USD", "1000")
 TRIAL_GRANT_NANOS = env.usd("TRIAL_GRANT_USD", "0")
+
+# --- telling --------------------------------------------------------------------------------------
+WEBHOOK_NETWORKS = env.networks("WEBHOOK_NETWORKS")
+_MAIL = env.mail("EMAIL_URL", "console:")
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if _MAIL.host else 'console'}.EmailBackend"
+EMAIL_HOST, EMAIL_PORT = _MAIL.host, _MAIL.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _MAIL.user, _MAIL.password
+EMAIL_USE_SSL, EMAIL_USE_TLS = _MAIL.is_tls, _MAIL.starts_tls
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "Tollgate <tollgate@localhost>")
+DRIFT_ALARM_PERCENT = env.integer("DRIFT_ALARM_PERCENT", 25, low=1, high=10_000)
 
 # --- stores ---------------------------------------------------------------------------------------
 DATABASE_URL = env.url("DATABASE_URL", ("postgresql", "postgres"))
@@ -114,6 +126,12 @@ CELERY_BEAT_SCHEDULE = {
     "expire-grants": {"task": "billing.expire_grants", "schedule": timedelta(minutes=1)},
     "make-partitions": {"task": "billing.make_partitions", "schedule": timedelta(hours=6)},
     "close-due-months": {"task": "billing.close_due_months", "schedule": timedelta(hours=1)},
+    # what is missed is looked for again two seconds later: ticks do not pile up
+    "tell": {
+        "task": "billing.tell",
+        "schedule": timedelta(seconds=2),
+        "options": {"expires": 10},
+    },
     "prove": {"task": "billing.prove", "schedule": timedelta(hours=1)},
     "top-up": {"task": "billing.top_up", "schedule": timedelta(seconds=30)},
 }
@@ -231,7 +249,6 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = PUBLIC_WEB_URL.startswith("https://")
 CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE
 X_FRAME_OPTIONS = "DENY"
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

@@ -11,7 +11,7 @@ import re
 import socket
 import unicodedata
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -103,16 +103,6 @@ def find_literal(host: str) -> Address | None:
         return IPv4Address(socket.inet_aton(host.rstrip(".")))
     except OSError:
         return None
-
-
-def parse_network(text: str) -> Network:
-    """Read ``10.0.0.0/8``, ``fd00::/8`` or one address.
-
-    Raises:
-        ValueError: for anything else, set host bits included.
-
-    """
-    return ip_network(text)
 
 
 class PinnedResolver(ThreadedResolver):

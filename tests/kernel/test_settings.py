@@ -37,6 +37,12 @@ ODD = [
         "-1",
         "='-1' must be dollars with at most nine decimals, for example 12.50.",
     ),
+    (
+        "WEBHOOK_NETWORKS",
+        "10.0.0.1/8",
+        "='10.0.0.1/8' must be networks such as 10.0.0.0/8,fd00::/8.",
+    ),
+    ("DRIFT_ALARM_PERCENT", "25%", "='25%' must be a whole number from 1 to 10000."),
     ("DEBUG", "maybe", "='maybe' must be 1 or 0."),
     ("SERVE", "everything", "='everything' must be one of api, web, all."),
     ("LOG_LEVEL", "info", "='info' must be one of DEBUG, INFO, WARNING, ERROR."),
@@ -64,6 +70,43 @@ def test_an_odd_value_stops_the_start_with_one_line_and_exit_code_1() -> None:
     for (name, _, line), process in zip(ODD, ended, strict=True):
         assert process.stderr == f"tollgate: {name}{line}\n"
         assert (process.returncode, process.stdout) == (1, "")
+
+
+@pytest.mark.parametrize("odd", ["smtp://", "mail.example.com", "smtp://a:secret@x:port"])
+def test_an_odd_mail_server_stops_the_start_and_its_password_is_not_shown(odd: str) -> None:
+    process = load_settings(EMAIL_URL=odd)
+
+    line = "EMAIL_URL must look like smtp://user:password@host:587, smtps://… or console:."
+    assert (process.returncode, process.stderr) == (1, f"tollgate: {line}\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("console:", "console '' 25 '' '' False False"),
+        ("smtp://mail.example.com", "smtp 'mail.example.com' 25 '' '' False False"),
+        (
+            "smtp://a%40b:p%2Fw@mail.example.com",
+            "smtp 'mail.example.com' 587 'a@b' 'p/w' False True",
+        ),
+        ("smtps://a:pw@mail.example.com", "smtp 'mail.example.com' 465 'a' 'pw' True False"),
+        ("smtps://a:pw@mail.example.com:2465", "smtp 'mail.example.com' 2465 'a' 'pw' True False"),
+    ],
+)
+def test_a_mail_server_is_one_address(url: str, server: str) -> None:
+    names = ["HOST", "PORT", "HOST_USER", "HOST_PASSWORD", "USE_SSL", "USE_TLS"]
+    shown = ", ".join(f"repr(s.EMAIL_{name})" for name in names)
+    print_it = f"import config.settings as s; print(s.EMAIL_BACKEND.split('.')[4], {shown})"
+
+    process = subprocess.run(
+        [sys.executable, "-S", "-c", print_it],
+        env={**GOOD, "PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}", "EMAIL_URL": url},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (process.stdout, process.stderr) == (f"{server}\n", "")
 
 
 def test_good_settings_load_and_empty_ones_take_their_defaults() -> None:
