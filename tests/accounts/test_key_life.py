@@ -132,7 +132,7 @@ def test_revoking_twice_keeps_the_first_time(database: str) -> None:
 
 def said_until_quiet(news: Any) -> list[str]:
     """Return what is said on a channel until a second passes in silence."""
-    said = []
+    said: list[str] = []
     while (message := news.get_message(timeout=1)) is not None and len(said) < 1_000:
         said.append(message["data"].decode())
     return said
