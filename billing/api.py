@@ -24,7 +24,7 @@ from billing.serializers import (
 from billing.standing import find_generation, read_credits, read_key_standing
 from kernel.errors import BadRequestError, NotFoundError
 
-_CALL_ID = re.compile(r"(?:chatcmpl-|msg_|req_)([0-9A-Za-z]{20,36})", re.ASCII)
+_CALL_ID = re.compile(r"(?:chatcmpl-|msg_|resp_|req_)([0-9A-Za-z]{20,36})", re.ASCII)
 
 
 class KeyView(KeyedView):

@@ -20,7 +20,7 @@ from gateway.auth import authenticate
 from gateway.call import Call, Send
 from gateway.connection import bound_connection
 from gateway.counting import serve_token_count
-from gateway.dialects import anthropic, openai
+from gateway.dialects import anthropic, openai, responses
 from gateway.pipeline import serve_completion
 from gateway.runtime import Runtime, current_runtime
 from kernel.errors import (
@@ -91,6 +91,12 @@ class EmbeddingsConsumer(CompletionConsumer):
     """Serves POST on the embeddings paths: a call like any other, which writes nothing."""
 
     dialect = openai.EMBEDDINGS
+
+
+class ResponsesConsumer(CompletionConsumer):
+    """Serves POST on OpenAI's responses."""
+
+    dialect = responses.DIALECT
 
 
 class TokenCountConsumer(CompletionConsumer):

@@ -17,7 +17,7 @@ from gateway.chat import (
     StreamEvent,
     UsageReported,
 )
-from gateway.dialects.base import PassThrough
+from gateway.dialects.base import PassThrough, StreamRenderer
 from gateway.idempotency import StoredAnswer
 from gateway.providers.base import ByteUpstream, EventUpstream, Upstream
 from gateway.sale import Sale
@@ -87,7 +87,7 @@ class Relay:
                         outcome = Outcome.BUDGET_EXHAUSTED
                         break
         except TollgateError as error:
-            await self._break_off(error)
+            await self._break_off(error, renderer)
             raise
         cut_off = renderer.cut_off() if outcome is Outcome.BUDGET_EXHAUSTED else b""
         last = cut_off + renderer.finish(await self._sale.receipt())
@@ -118,7 +118,8 @@ class Relay:
                 is_whole = await self._pass_through(upstream, stream)
         except TollgateError as error:
             meter.add(stream.count_relayed())
-            await self._break_off(error)
+            renderer = call.dialect.open_stream(self._request, self._answer)
+            await self._break_off(error, renderer)
             raise
         except BaseException:
             meter.add(stream.count_relayed())
@@ -205,12 +206,11 @@ class Relay:
             await self._call.start_stream()
         await self._call.send(frames)
 
-    async def _break_off(self, error: TollgateError) -> None:
+    async def _break_off(self, error: TollgateError, renderer: StreamRenderer) -> None:
         """Close a started stream with an error frame; an answer not begun is left to the door."""
         if not self._call.started:
             return
         self._sale.settle(Outcome.TRUNCATED)
-        renderer = self._call.dialect.open_stream(self._request, self._answer)
         await self._call.finish(renderer.fail(error))
 
 

@@ -11,6 +11,7 @@ from gateway.consumers import (
     EmbeddingsConsumer,
     MessagesConsumer,
     ModelsConsumer,
+    ResponsesConsumer,
     StatusConsumer,
     TokenCountConsumer,
     UnknownAnthropicPathConsumer,
@@ -28,6 +29,7 @@ def route(pattern: str, consumer: type[AsyncConsumer]) -> Any:
 routes = [
     route(_OPENAI + r"/chat/completions/?$", CompletionConsumer),
     route(_OPENAI + r"/embeddings/?$", EmbeddingsConsumer),
+    route(_OPENAI + r"/responses/?$", ResponsesConsumer),
     route(_OPENAI + r"/models(?:/(?P<model>.*))?$", ModelsConsumer),
     route(r"^anthropic/v1/messages/?$", MessagesConsumer),
     route(r"^anthropic/v1/messages/count_tokens/?$", TokenCountConsumer),

@@ -23,6 +23,7 @@ FREE = {
 METERED = {
     consumers.CompletionConsumer: r"^(?:v1|api/v1|api)/chat/completions/?$",
     consumers.EmbeddingsConsumer: r"^(?:v1|api/v1|api)/embeddings/?$",
+    consumers.ResponsesConsumer: r"^(?:v1|api/v1|api)/responses/?$",
     consumers.MessagesConsumer: r"^anthropic/v1/messages/?$",
 }
 
@@ -53,7 +54,7 @@ def test_the_customers_api_reads_or_asks_for_an_admin_key_and_takes_no_metered_p
     metered = [
         f"{prefix}/{endpoint}"
         for prefix in ("v1", "api/v1", "api")
-        for endpoint in ("chat/completions", "embeddings")
+        for endpoint in ("chat/completions", "embeddings", "responses")
     ]
 
     readers = [view for view in views if issubclass(view, KeyedView)]
@@ -92,7 +93,7 @@ ANTHROPIC_404 = b'{"type":"error","error":{"type":"not_found_error"'
         ("/v1/embeddings/x", OPENAI_404),
         ("/v1/messages", OPENAI_404),
         ("/v1/chat/completions/x", OPENAI_404),
-        ("/api/v1/responses", OPENAI_404),
+        ("/api/v1/responses/resp_1", OPENAI_404),
         ("/v1", OPENAI_404),
         ("/v1/../v1/chat/completions", OPENAI_404),
         ("/v1/chat//completions", OPENAI_404),

@@ -14,7 +14,7 @@ _IMAGE_DATA = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,", re.IGNOREC
 _VIDEO_DATA = re.compile(r"data:video/[a-z0-9.+-]+;base64,", re.IGNORECASE)
 _PDF_DATA = re.compile(r"data:application/pdf;base64,", re.IGNORECASE)
 _AUDIO_FORMAT = fields.one_of("wav", "mp3")
-_DETAIL = fields.one_of("auto", "low", "high", "original")
+DETAIL = fields.one_of("auto", "low", "high", "original")
 
 
 def parse_image(part: Mapping[str, Any], path: str) -> Media:
@@ -27,8 +27,13 @@ def parse_image(part: Mapping[str, Any], path: str) -> Media:
     image = fields.required(part, "image_url", path, fields.mapping)
     path = f"{path}.image_url"
     url = fields.required(image, "url", path, fields.string)
-    _check_url(url, f"{path}.url", _IMAGE_DATA, "image of type png, jpeg, gif or webp")
-    return Media("image", url, fields.optional(image, "detail", path, _DETAIL) or "auto")
+    check_image_url(url, f"{path}.url")
+    return Media("image", url, fields.optional(image, "detail", path, DETAIL) or "auto")
+
+
+def check_image_url(url: str, param: str) -> None:
+    """Check the address of a picture; raises what ``parse_image`` raises."""
+    _check_url(url, param, _IMAGE_DATA, "image of type png, jpeg, gif or webp")
 
 
 def parse_video(part: Mapping[str, Any], path: str) -> Media:
@@ -58,11 +63,21 @@ def parse_file(part: Mapping[str, Any], path: str) -> Media:
         raise unsupported(f"{path}.file_id", "A file by its id")
     url = fields.required(file, "file_data", path, fields.string)
     name = fields.optional(file, "filename", path, fields.string) or ""
+    check_pdf(url, f"{path}.file_data")
+    return Media("document", url, name=name)
+
+
+def check_pdf(url: str, param: str) -> None:
+    """Check a PDF's data URL.
+
+    Raises:
+        BadRequestError: for anything else.
+
+    """
     start = _PDF_DATA.match(url)
     if start is None:
-        raise unsupported(f"{path}.file_data", "A file that is no base64-encoded PDF data URL")
-    _check_base64(url[start.end() :], f"{path}.file_data")
-    return Media("document", url, name=name)
+        raise unsupported(param, "A file that is no base64-encoded PDF data URL")
+    _check_base64(url[start.end() :], param)
 
 
 def _check_url(url: str, param: str, data_url: re.Pattern[str], what: str) -> None:

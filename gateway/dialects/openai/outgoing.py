@@ -42,6 +42,8 @@ def render_request(request: ChatRequest, upstream_model: str, max_output_tokens:
     if request.response_format.kind is FormatKind.JSON_SCHEMA:
         form = {"name": "answer", "schema": request.response_format.schema}
         body["response_format"] = {"type": "json_schema", "json_schema": form}
+    elif request.response_format.kind is FormatKind.JSON_OBJECT:
+        body["response_format"] = {"type": "json_object"}
     return orjson.dumps({**body, **_render_tools(request)})
 
 

@@ -61,7 +61,8 @@ def _check_logit_bias(param: str, value: Any) -> None:
         _BIAS(f"{param}.{shown(token)}", bias)
 
 
-def _check_metadata(param: str, value: Any) -> None:
+def check_metadata(param: str, value: Any) -> None:
+    """Check pairs of short texts."""
     fields.mapping(param, value)
     if len(value) > MOST_METADATA:
         raise refusal(param, f"Invalid '{param}': at most {MOST_METADATA} pairs are kept.")
@@ -102,7 +103,7 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "logprobs": fields.boolean,
         "top_logprobs": fields.integer(0, MOST_TOP_LOGPROBS),
         "logit_bias": _check_logit_bias,
-        "metadata": _check_metadata,
+        "metadata": check_metadata,
         "user": fields.string,
         "safety_identifier": fields.string,
         "prompt_cache_key": fields.string,

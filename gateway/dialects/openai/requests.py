@@ -24,13 +24,13 @@ from gateway.dialects.openai.tools import parse_format, parse_tools
 from gateway.tokenizer import MESSAGE_TOKENS
 from kernel.errors import BadRequestError
 
-_EFFORTS: Mapping[str, str] = MappingProxyType(
+EFFORTS: Mapping[str, str] = MappingProxyType(
     {effort: effort for effort in ("none", "low", "medium", "high", "xhigh", "max")}
     | {"minimal": "low"}
 )
 # Odds of a token, over all choices: each is a hundred bytes of answer.
 MOST_ODDS = 256
-_WITHOUT_THINKING = (None, "none", "minimal")
+WITHOUT_THINKING = (None, "none", "minimal")
 
 
 def read_body(body: bytes) -> Envelope:
@@ -107,8 +107,8 @@ def check_request(
         parse_format(wire.get("response_format")),
         top_p=wire.get("top_p"),
         user=wire.get("safety_identifier") or wire.get("user"),
-        effort=_EFFORTS.get(wire.get("reasoning_effort") or ""),
-        is_thinking=wire.get("reasoning_effort") not in _WITHOUT_THINKING,
+        effort=EFFORTS.get(wire.get("reasoning_effort") or ""),
+        is_thinking=wire.get("reasoning_effort") not in WITHOUT_THINKING,
         top_logprobs=_top_logprobs(wire),
     )
     try:

@@ -180,10 +180,20 @@ def parse_format(wire: Any) -> ResponseFormat:
     if holder is None:
         raise missing(path)
     fields.mapping(path, holder)
+    return parse_schema_format(holder, path)
+
+
+def parse_schema_format(holder: Mapping[str, Any], path: str) -> ResponseFormat:
+    """Check the name and the schema of an answer's form.
+
+    Raises:
+        BadRequestError: no name, or a schema of a wrong shape.
+
+    """
     required_name(holder, path)
     fields.optional(holder, "strict", path, fields.boolean)
     fields.optional(holder, "description", path, fields.string)
     schema = fields.optional(holder, "schema", path, fields.mapping) or {"type": "object"}
     definition = _dump(schema)
     _check_schema(schema, definition, f"{path}.schema")
-    return ResponseFormat(kind, schema, definition, f"{path}.schema")
+    return ResponseFormat(FormatKind.JSON_SCHEMA, schema, definition, f"{path}.schema")

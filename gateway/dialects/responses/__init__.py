@@ -1,0 +1,49 @@
+"""OpenAI's responses: a third wire over the same neutral types. Nothing is stored behind it.
+
+No upstream is asked in this wire: every one is asked in its own, and answers in events.
+"""
+
+from collections.abc import Iterable
+
+from gateway.chat import Answer, ChatRequest, StreamEvent
+from gateway.dialects.base import Dialect, Envelope, StreamRenderer
+from gateway.dialects.openai import OpenAIDialect
+from gateway.dialects.openai.errors import render_error_at
+from gateway.dialects.receipts import Receipt
+from gateway.dialects.responses import answers, requests
+from gateway.dialects.responses.stream import ResponsesStream
+from kernel.errors import TollgateError
+
+
+class ResponsesDialect(OpenAIDialect):
+    """Implements ``Dialect``; lists, headers and errors are those of the house's other wire."""
+
+    name = "responses"
+    endpoint = "responses"
+    id_prefix = "resp_"
+
+    def read_body(self, body: bytes) -> Envelope:
+        return requests.read_body(body)
+
+    def check_request(
+        self, envelope: Envelope, *, max_output_tokens: int, context_tokens: int
+    ) -> ChatRequest:
+        return requests.check_request(
+            envelope, max_output_tokens=max_output_tokens, context_tokens=context_tokens
+        )
+
+    def render_answer(
+        self, request: ChatRequest, answer: Answer, events: Iterable[StreamEvent], receipt: Receipt
+    ) -> bytes:
+        return answers.render_answer(request, answer, events, receipt)
+
+    def open_stream(self, request: ChatRequest, answer: Answer) -> StreamRenderer:
+        return ResponsesStream(request, answer)
+
+    def render_error(self, error: TollgateError, request_id: str) -> bytes:
+        # what only a provider can refuse is named by the neutral request's field
+        is_neutral = error.param is not None and error.param.startswith("messages")
+        return render_error_at(error, "input" if is_neutral else error.param)
+
+
+DIALECT: Dialect = ResponsesDialect()

@@ -1,0 +1,155 @@
+"""The input: a text, or messages, calls of functions and their outputs in the order they happened.
+
+Calls belong to the assistant's turn they stand beside; thinking that is sent back is not needed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from gateway.chat import Media, Message, Part, ToolCall
+from gateway.dialects.openai import fields
+from gateway.dialects.openai.fields import missing, refusal, shown, unsupported, wrong_type
+from gateway.dialects.openai.media import DETAIL, check_image_url, check_pdf
+from kernel.errors import BadRequestError
+
+_ROLE = fields.one_of("user", "assistant", "system", "developer")
+_ASKING = ("input_text", "input_image", "input_file")
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    "user": _ASKING,
+    "assistant": ("output_text", "refusal", "input_text"),
+    "system": ("input_text",),
+    "developer": ("input_text",),
+}
+
+
+def parse_input(sent: Any) -> tuple[Message, ...]:
+    """Check the input and return its turns.
+
+    Raises:
+        BadRequestError: with the path of the field that is wrong.
+
+    """
+    if type(sent) is str:
+        return (Message("user", sent),)
+    if type(sent) is not list:
+        raise wrong_type("input", "a string or an array", sent)
+    turns: list[Message] = []
+    open_calls: dict[str, int] = {}
+    for place, wire in enumerate(sent):
+        _take(wire, f"input[{place}]", turns, open_calls)
+    if open_calls:
+        call_id = next(iter(open_calls))
+        raise refusal("input", f"No tool output found for function call {shown(call_id)}.")
+    if not turns:
+        raise refusal("input", "Invalid 'input': there is no message in it.", "empty_array")
+    return tuple(turns)
+
+
+def _take(wire: Any, path: str, turns: list[Message], open_calls: dict[str, int]) -> None:
+    fields.mapping(path, wire)
+    match fields.optional(wire, "type", path, fields.string) or "message":
+        case "message":
+            if open_calls:
+                call_id = next(iter(open_calls))
+                raise refusal(path, f"No tool output found for function call {shown(call_id)}.")
+            turns.append(_parse_message(wire, path))
+        case "function_call":
+            call = _parse_call(wire, path)
+            open_calls[call.call_id] = len(turns)
+            if turns and turns[-1].role == "assistant":
+                turns[-1] = replace(turns[-1], tool_calls=(*turns[-1].tool_calls, call))
+            else:
+                turns.append(Message("assistant", "", tool_calls=(call,)))
+        case "function_call_output":
+            result = _parse_output(wire, path)
+            assert result.tool_call_id is not None, "a result names its call"
+            if open_calls.pop(result.tool_call_id, None) is None:
+                raise refusal(
+                    f"{path}.call_id",
+                    f"No tool call found for function call output with call_id "
+                    f"{shown(result.tool_call_id)}.",
+                )
+            turns.append(result)
+        case "reasoning":
+            pass
+        case kind:
+            raise unsupported(f"{path}.type", f"An input of type '{shown(kind)}'")
+
+
+def _parse_call(wire: Mapping[str, Any], path: str) -> ToolCall:
+    return ToolCall(
+        fields.required(wire, "call_id", path, fields.string),
+        fields.required(wire, "name", path, fields.string),
+        fields.required(wire, "arguments", path, fields.string),
+    )
+
+
+def _parse_output(wire: Mapping[str, Any], path: str) -> Message:
+    call_id = fields.required(wire, "call_id", path, fields.string)
+    output = fields.required(wire, "output", path, fields.any_value)
+    parts = _parse_parts(output, f"{path}.output", ("input_text",))
+    return Message("tool", _join(parts), tool_call_id=call_id)
+
+
+def _parse_message(wire: Mapping[str, Any], path: str) -> Message:
+    role = fields.required(wire, "role", path, _ROLE)
+    content = fields.required(wire, "content", path, fields.any_value)
+    parts = _parse_parts(content, f"{path}.content", _PARTS[role])
+    media = tuple([part for part in parts if isinstance(part, Media)])
+    return Message(role, _join(parts), media=media, parts=tuple(parts) if media else ())
+
+
+def _join(parts: Sequence[Part]) -> str:
+    return "\n".join(part for part in parts if isinstance(part, str))
+
+
+def _parse_parts(content: Any, path: str, kinds: tuple[str, ...]) -> list[Part]:
+    if type(content) is str:
+        return [content]
+    if type(content) is not list:
+        raise wrong_type(path, "a string or an array of parts", content)
+    if not content and kinds == _ASKING:
+        raise refusal(path, f"Invalid '{path}': the array of parts is empty.", "empty_array")
+    return [_parse_part(part, f"{path}[{place}]", kinds) for place, part in enumerate(content)]
+
+
+def _parse_part(part: Any, path: str, kinds: tuple[str, ...]) -> Part:
+    fields.mapping(path, part)
+    kind = fields.required(part, "type", path, fields.string)
+    if kind not in kinds:
+        supported = ", ".join(f"'{word}'" for word in kinds)
+        raise refusal(
+            f"{path}.type",
+            f"Invalid value: '{shown(kind)}'. Supported values here are: {supported}.",
+        )
+    if kind == "input_image":
+        return _parse_image(part, path)
+    if kind == "input_file":
+        return _parse_file(part, path)
+    name = "refusal" if kind == "refusal" else "text"
+    text: str = fields.required(part, name, path, fields.string)
+    return text
+
+
+def _parse_image(part: Mapping[str, Any], path: str) -> Media:
+    if part.get("image_url") is None and part.get("file_id") is not None:
+        raise unsupported(f"{path}.file_id", "A picture by its id")
+    url = fields.required(part, "image_url", path, fields.string)
+    check_image_url(url, f"{path}.image_url")
+    return Media("image", url, fields.optional(part, "detail", path, DETAIL) or "auto")
+
+
+def _parse_file(part: Mapping[str, Any], path: str) -> Media:
+    if part.get("file_data") is None:
+        raise _no_file(part, path)
+    url = fields.required(part, "file_data", path, fields.string)
+    check_pdf(url, f"{path}.file_data")
+    return Media("document", url, name=fields.optional(part, "filename", path, fields.string) or "")
+
+
+def _no_file(part: Mapping[str, Any], path: str) -> BadRequestError:
+    for name, what in (("file_id", "A file by its id"), ("file_url", "A file by its address")):
+        if part.get(name) is not None:
+            return unsupported(f"{path}.{name}", what)
+    return missing(f"{path}.file_data")
