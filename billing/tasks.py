@@ -12,6 +12,7 @@ from billing.notices.telling import tell as tell_all_due
 from billing.payments.auto import top_up_where_due
 from billing.payments.top_ups import expire_checkouts
 from billing.proof import prove as run_proof
+from billing.reconciliation import reconcile as run_reconciliation
 from billing.rollups import roll_up as add_to_rollups
 from billing.tick import close_calls
 from kernel.log import logger
@@ -80,6 +81,24 @@ def prove() -> bool:
         if finding.rows:
             log.error("proof_broken", equation=finding.number, rows=str(finding.rows[:3]))
     return proof.clean
+
+
+@shared_task(name="billing.reconcile")
+def reconcile() -> bool:
+    """Recount what moved lately and alarm on any difference; nothing is repaired here."""
+    with connect_sync(
+        settings.DATABASE_URL, "tollgate-reconciliation", statement_timeout_ms=280_000
+    ) as connection:
+        run = run_reconciliation(connection, drift_percent=settings.DRIFT_ALARM_PERCENT)
+    for finding in run.findings:
+        if finding.rows:
+            log.error(
+                "reconciliation_differs",
+                run=run.id,
+                recount=finding.number,
+                rows=str(finding.rows[:3]),
+            )
+    return run.clean
 
 
 @shared_task(name="billing.close_due_months")

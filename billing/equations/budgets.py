@@ -2,9 +2,9 @@
 
 from billing.equations.base import Equation
 
-_TOKENS = """u.input + u.cached_input + u.cache_write + u.output + u.reasoning
+TOKENS = """u.input + u.cached_input + u.cache_write + u.output + u.reasoning
   + u.audio_input + u.audio_output + u.embedding"""
-_NOT_REVERSED = """not exists (
+NOT_REVERSED = """not exists (
   select 1 from billing_usagereversal r where r.request_id = u.request_id)"""
 
 BUDGETS: tuple[Equation, ...] = (
@@ -16,10 +16,10 @@ BUDGETS: tuple[Equation, ...] = (
           coalesce(s.settled, 0) + coalesce(s.tokens, 0)
         from billing_budgetwindow w left join (
           select t.budget, t.start, sum(u.amount_nanos) settled,
-            sum(least(h.amount_tokens, {_TOKENS})) tokens
+            sum(least(h.amount_tokens, {TOKENS})) tokens
           from billing_hold h join billing_usageevent u on u.request_id = h.request_id
           cross join lateral unnest(h.budget_ids, h.window_starts) t(budget, start)
-          where {_NOT_REVERSED} group by 1, 2
+          where {NOT_REVERSED} group by 1, 2
         ) s on s.budget = w.budget_id and s.start = w.window_start
         where w.settled_nanos <> coalesce(s.settled, 0)
           or w.settled_tokens <> coalesce(s.tokens, 0)""",  # noqa: S608 # names of our own
@@ -36,7 +36,7 @@ BUDGETS: tuple[Equation, ...] = (
           and (b.model = '' or b.model = u.model)
           and u.occurred_at >= greatest(w.window_start, b.effective_from)
           and (w.window_end is null or u.occurred_at < w.window_end)
-        where b.active and {_NOT_REVERSED}
+        where b.active and {NOT_REVERSED}
         group by w.budget_id, w.window_start, w.settled_nanos
         having w.settled_nanos <> sum(u.amount_nanos)""",  # noqa: S608 # names of our own
     ),

@@ -132,6 +132,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=2),
         "options": {"expires": 10},
     },
+    "reconcile": {"task": "billing.reconcile", "schedule": timedelta(hours=1)},
     "prove": {"task": "billing.prove", "schedule": timedelta(hours=1)},
     "top-up": {"task": "billing.top_up", "schedule": timedelta(seconds=30)},
 }
