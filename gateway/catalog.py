@@ -31,7 +31,8 @@ order by p.model, p.org_id, p.effective_from desc, p.id desc
 """  # noqa: S608 # column names of our own
 DEPLOYMENTS: LiteralString = f"""
 select m.name, p.id, p.name, p.kind, p.base_url, p.credential, p.connect_timeout_s,
-  p.read_timeout_s, p.stall_timeout_s, p.total_timeout_s, d.upstream_model, c.*
+  p.read_timeout_s, p.stall_timeout_s, p.total_timeout_s, d.upstream_model, d.priority,
+  d.weight, p.concurrency, c.*
 from gateway_deployment d join gateway_publicmodel m on m.id = d.public_model_id
 join gateway_provider p on p.id = d.provider_id
 left join lateral (
@@ -47,7 +48,8 @@ where d.active and p.active and m.active order by m.name, d.priority, d.id
 class Deployment:
     """A provider that serves a model under its own name for it. ``credential`` is encrypted.
 
-    ``cost`` is what the provider charges, None where that is not on file.
+    ``concurrency`` is how many calls of a process the provider serves at once, None for any number;
+    ``cost`` what it charges, None where that is not on file.
     """
 
     provider_id: int
@@ -60,6 +62,9 @@ class Deployment:
     stall_timeout_s: int
     total_timeout_s: int
     upstream_model: str
+    priority: int = 0
+    weight: int = 1
+    concurrency: int | None = None
     cost: Price | None = None
 
 
@@ -124,7 +129,7 @@ async def load_catalog(pool: AsyncConnectionPool) -> Catalog:
         deployments = await (await connection.execute(DEPLOYMENTS)).fetchall()
     by_model: defaultdict[str, list[Deployment]] = defaultdict(list)
     for name, *row in deployments:
-        known, (cost_id, *nanos) = Deployment(*row[:10]), row[10:]
+        known, (cost_id, *nanos) = Deployment(*row[:13]), row[13:]
         cost = None if cost_id is None else Price(cost_id, Usage(*nanos))
         by_model[name].append(replace(known, cost=cost))
     listed: dict[str, Price] = {}

@@ -18,6 +18,9 @@ class Metrics:
                 ("unsettled_backlog", "Settlements waiting to be committed."),
                 ("journal_owed", "Calls that are not in the books yet."),
                 ("rate_limits_local", "Calls limited without Redis since the start."),
+                ("circuits_open", "Providers' models that are left alone at the moment."),
+                ("failovers", "Times that another provider was asked since the start."),
+                ("failovers_denied", "Times that the budget of retries forbade it."),
             )
         }
 

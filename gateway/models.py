@@ -23,8 +23,15 @@ class Provider(models.Model):
     read_timeout_s = models.PositiveIntegerField(default=60)
     stall_timeout_s = models.PositiveIntegerField(default=30)
     total_timeout_s = models.PositiveIntegerField(default=600)
+    # calls at once of each api process
+    concurrency = models.PositiveIntegerField(null=True, blank=True)
     active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=~models.Q(concurrency=0), name="provider_has_places"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -56,7 +63,10 @@ class PublicModel(models.Model):
 
 
 class Deployment(models.Model):
-    """A public model served by a provider under the provider's own name for it."""
+    """A public model served by a provider under the provider's own name for it.
+
+    The lowest ``priority`` is asked first; within one, by lot in proportion to ``weight``.
+    """
 
     public_model = models.ForeignKey(
         PublicModel, on_delete=models.CASCADE, related_name="deployments"
@@ -64,6 +74,7 @@ class Deployment(models.Model):
     provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="deployments")
     upstream_model = models.CharField(max_length=200)
     priority = models.PositiveSmallIntegerField(default=0)
+    weight = models.PositiveSmallIntegerField(default=1)
     active = models.BooleanField(default=True)
 
     class Meta:
@@ -71,6 +82,7 @@ class Deployment(models.Model):
             models.UniqueConstraint(
                 fields=["public_model", "provider", "upstream_model"], name="deployment_once"
             ),
+            models.CheckConstraint(condition=models.Q(weight__gte=1), name="deployment_has_weight"),
         ]
 
     def __str__(self) -> str:

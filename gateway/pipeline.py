@@ -17,7 +17,7 @@ from gateway.draft import Draft
 from gateway.idempotency import Once, read_once
 from gateway.records import record_call
 from gateway.relay import Relay
-from gateway.routing import open_first_willing
+from gateway.routing.router import is_providers_fault
 from gateway.runtime import Runtime
 from gateway.sale import Sale
 from gateway.watch import Patience
@@ -75,13 +75,10 @@ async def _relay(
 ) -> None:
     """Open an upstream for a call whose money is held, and relay its answer."""
     most_s = runtime.defaults.most_call_s
-    opened = await open_first_willing(
-        model,
-        request,
-        runtime.providers,
-        within_s=most_s - (clock.monotonic() - call.started_at),
+    opened = await runtime.router.open_first_willing(
+        model, request, call.request_id, within_s=most_s - (clock.monotonic() - call.started_at)
     )
-    served_by = opened.deployment
+    visit, served_by = opened.visit, opened.visit.deployment
     sale.meter.provider = served_by.provider
     sale.meter.cost = served_by.cost
     answer = Answer(
@@ -94,10 +91,18 @@ async def _relay(
     )
     keep = partial(runtime.answers.keep, once) if once else None
     patience = Patience(
-        opened.asked_at,
+        visit.asked_at,
         served_by.read_timeout_s,
         served_by.stall_timeout_s,
         runtime.keep_alive_s,
         most_s,
     )
-    await Relay(call, request, answer, sale, keep).run(opened.upstream, patience)
+    try:
+        await Relay(call, request, answer, sale, keep).run(opened.upstream, patience)
+        visit.end(well=True)
+    except TollgateError as error:
+        is_out_of_time = clock.monotonic() - call.started_at >= most_s
+        visit.end(well=False if is_providers_fault(error) and not is_out_of_time else None)
+        raise
+    finally:
+        visit.end(well=None)

@@ -41,6 +41,8 @@ from gateway.providers.base import Provider
 from gateway.providers.http import open_session
 from gateway.providers.openai import OpenAIProvider
 from gateway.providers.simulator import SimulatorProvider, Speed
+from gateway.routing.hints import CIRCUITS_CHANNEL, Hints
+from gateway.routing.router import Router
 from kernel.ids import random_base62
 from kernel.log import logger
 from kernel.vault import PROVIDERS, Vault
@@ -91,9 +93,10 @@ class Runtime:
         self.metrics = Metrics()
         self.watched_orgs: set[int] = set()
         self.is_stopping = False
+        self._hints = Hints(self.redis, self.owner)
         self._session = open_session()
         open_credential = Vault(settings.SECRET_KEY, PROVIDERS).open
-        self.providers: Mapping[str, Provider] = {
+        providers: Mapping[str, Provider] = {
             "openai": OpenAIProvider(self._session, open_credential),
             "anthropic": AnthropicProvider(self._session, open_credential),
             "simulator": SimulatorProvider(
@@ -102,6 +105,7 @@ class Runtime:
                 )
             ),
         }
+        self.router = Router(providers, failures=settings.CIRCUIT_FAILURES, tell=self._hints.tell)
         self._loops: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -123,6 +127,7 @@ class Runtime:
         await self.calls.drain(settings.SHUTDOWN_S)
         await self.books.writer.stop(timeout_s=10)
         await self.limiter.stop()
+        await self._hints.stop()
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -141,6 +146,9 @@ class Runtime:
             unsettled_backlog=self.books.writer.backlog,
             journal_owed=self.books.journal.owed,
             rate_limits_local=self.limiter.fallbacks,
+            circuits_open=self.router.open_circuits,
+            failovers=self.router.retries.spent,
+            failovers_denied=self.router.retries.denied,
         )
 
     async def _sync_journal(self) -> None:
@@ -164,13 +172,15 @@ class Runtime:
         """Listen until the connection breaks; what was missed meanwhile is forgotten wholesale."""
         self.keys.forget()
         async with Redis.from_url(settings.REDIS_URL) as redis, redis.pubsub() as news:
-            await news.subscribe(KEY_CHANNEL, CATALOG_CHANNEL)
+            await news.subscribe(KEY_CHANNEL, CATALOG_CHANNEL, CIRCUITS_CHANNEL)
             self.keys.forget()
             async for message in news.listen():
                 if message["type"] != "message":
                     continue
                 if message["channel"] == KEY_CHANNEL.encode():
                     self.keys.forget(message["data"].decode())
+                elif message["channel"] == CIRCUITS_CHANNEL.encode():
+                    self._hints.hear(message["data"], self.router)
                 else:
                     await self._refresh()
 

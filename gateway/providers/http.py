@@ -10,10 +10,10 @@ import aiohttp
 import orjson
 
 from gateway.catalog import Deployment
+from gateway.providers.faults import OverloadedError
 from kernel.errors import (
     BadRequestError,
     TollgateError,
-    UnavailableError,
     UpstreamError,
     UpstreamTimeoutError,
 )
@@ -134,6 +134,12 @@ def _field_of(error: Mapping[str, Any]) -> str | None:
     return param if isinstance(param, str) else None
 
 
+def _come_back_s(response: aiohttp.ClientResponse) -> int | None:
+    """Return when to ask again, where that is said in whole seconds; a date is not believed."""
+    said = response.headers.get("retry-after", "").strip()
+    return int(said) if re.fullmatch(r"[0-9]{1,6}", said, re.ASCII) else None
+
+
 async def _refused(response: aiohttp.ClientResponse) -> TollgateError:
     error = await _read_error(response)
     response.close()
@@ -148,9 +154,6 @@ async def _refused(response: aiohttp.ClientResponse) -> TollgateError:
         case 408 | 504:
             return UpstreamTimeoutError("The model's provider did not answer in time.")
         case 429 | 503 | 529:
-            return UnavailableError(
-                "The model is overloaded at the moment; try again shortly.",
-                headers={"retry-after": "2"},
-            )
+            return OverloadedError(_come_back_s(response))
         case _:
             return UpstreamError("The model's provider failed to answer.")

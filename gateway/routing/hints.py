@@ -1,0 +1,75 @@
+"""Circuits told to neighbours over Redis: a hint with an end, for skipping sooner, never a must.
+
+Without Redis each process finds out for itself.
+"""
+
+import asyncio
+
+import orjson
+import redis
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gateway.routing.circuits import Circuit
+from gateway.routing.router import Router
+from kernel.log import logger
+
+CIRCUITS_CHANNEL = "tollgate:circuits"
+MOST_UNTOLD = 100
+log = logger(__name__)
+
+
+def hint_key(provider: str, upstream_model: str) -> str:
+    return f"tollgate:circuit:{provider}:{upstream_model}"
+
+
+class Hints:
+    """``tell`` returns at once; ``stop`` waits for what is being told."""
+
+    def __init__(self, client: "Redis", owner: str) -> None:
+        self._client = client
+        self._owner = owner
+        self._telling: set[asyncio.Task[None]] = set()
+
+    def tell(self, circuit: Circuit, seconds: float) -> None:
+        if len(self._telling) < MOST_UNTOLD:
+            task = asyncio.create_task(self._tell(circuit, seconds))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    def hear(self, message: bytes, router: Router) -> None:
+        """Leave alone what a neighbour says; its own words come back to a process too."""
+        try:
+            heard = orjson.loads(message)
+            if heard["owner"] != self._owner:
+                circuit = router.circuit(str(heard["provider"]), str(heard["upstream_model"]))
+                circuit.rest(float(heard["seconds"]), told=True)
+        except (ValueError, KeyError, TypeError):
+            log.warning("circuit_hint_not_read")
+
+    async def stop(self) -> None:
+        await asyncio.gather(*self._telling)
+
+    async def _tell(self, circuit: Circuit, seconds: float) -> None:
+        names = {"provider": circuit.provider, "upstream_model": circuit.upstream_model}
+        message = orjson.dumps({**names, "seconds": seconds, "owner": self._owner})
+        try:
+            async with asyncio.timeout(1), self._client.pipeline(transaction=False) as pipe:
+                key = hint_key(circuit.provider, circuit.upstream_model)
+                pipe.set(key, message, px=max(1, int(seconds * 1000)))
+                pipe.publish(CIRCUITS_CHANNEL, message)
+                await pipe.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("circuit_not_told", error=type(error).__name__)
+
+
+def read_hints(redis_url: str, names: list[tuple[str, str]]) -> list[bool] | None:
+    """Tell of each (provider, upstream model) whether a process leaves it alone; None: no Redis."""
+    if not names:
+        return []
+    try:
+        with redis.Redis.from_url(redis_url, socket_timeout=1) as client:
+            found = client.mget([hint_key(*each) for each in names])
+    except RedisError:
+        return None
+    return [each is not None for each in found]

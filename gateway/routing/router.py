@@ -1,0 +1,182 @@
+"""Who serves a call: candidates in order, and the first that is willing.
+
+1. A call asks the deployments of its model by priority and lot. Left out are those whose circuit is
+   open and those whose provider has no place free within a quarter of a second.
+2. A failure before the answer has begun goes to the next: two more at most, and only as far as the
+   process's budget of retries goes. No provider is asked twice: callers retry by themselves, and
+   both together would multiply.
+3. ``Opened.end`` gives the place back and tells the circuit how the answer ended.
+"""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.catalog import CatalogModel, Deployment
+from gateway.chat import ChatRequest
+from gateway.providers.base import Provider, Upstream
+from gateway.providers.faults import OverloadedError
+from gateway.routing.candidates import order_candidates
+from gateway.routing.circuits import Circuit, Tell, Turn
+from gateway.routing.places import Places
+from gateway.routing.retries import RetryBudget
+from kernel import clock
+from kernel.errors import (
+    BadRequestError,
+    NotCarriedError,
+    TollgateError,
+    UnavailableError,
+    UpstreamError,
+    UpstreamTimeoutError,
+)
+
+MOST_ATTEMPTS = 3
+# Who failed together should not arrive together.
+PAUSE_S = (0.005, 0.025)
+
+
+@dataclass(slots=True)
+class Visit:
+    """A call let in to a provider: its place there, and its turn in the circuit."""
+
+    deployment: Deployment
+    places: Places
+    turn: Turn
+    asked_at: float
+    is_over: bool = False
+
+    def end(self, *, well: bool | None) -> None:
+        """Give the place back, once; None where the provider is not to blame and not to praise."""
+        if not self.is_over:
+            self.is_over = True
+            self.places.give()
+            self.turn.end(well=well)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An upstream that has begun to answer. Who closes it ends the visit."""
+
+    upstream: Upstream
+    visit: Visit
+
+
+class Router:
+    """One process's knowledge of its providers. ``failures`` in a row open a circuit."""
+
+    def __init__(self, providers: Mapping[str, Provider], *, failures: int, tell: Tell) -> None:
+        self.retries = RetryBudget()
+        self._providers = providers
+        self._failures = failures
+        self._tell = tell
+        self._circuits: dict[tuple[str, str], Circuit] = {}
+        self._places: dict[int, Places] = {}
+
+    @property
+    def open_circuits(self) -> int:
+        return sum(circuit.state != "closed" for circuit in self._circuits.values())
+
+    def circuit(self, provider: str, upstream_model: str) -> Circuit:
+        """Return the circuit of a provider's model, made when it is first asked for."""
+        found = self._circuits.get((provider, upstream_model))
+        if found is None:
+            found = Circuit(provider, upstream_model, failures=self._failures, tell=self._tell)
+            self._circuits[provider, upstream_model] = found
+        return found
+
+    async def open_first_willing(
+        self, model: CatalogModel, request: ChatRequest, request_id: str, *, within_s: float
+    ) -> Opened:
+        """Open the model's deployments in their order; the first good answer wins.
+
+        Trying the next one is safe: nothing has been relayed, and the hold covers any of them.
+
+        Raises:
+            BadRequestError: at once, since the next provider would refuse it too, unless the fault
+                is only that the request cannot be said in a provider's dialect.
+            TollgateError: the last failure, when nobody was willing, or the time is over.
+
+        """
+        self.retries.count_call()
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._open_first_willing(model, request, request_id)
+        except TimeoutError as error:
+            raise UpstreamTimeoutError(
+                "No provider answered in the time a call may take."
+            ) from error
+
+    async def _open_first_willing(
+        self, model: CatalogModel, request: ChatRequest, request_id: str
+    ) -> Opened:
+        failure: TollgateError = UnavailableError(
+            "No provider serves this model at the moment; try again shortly.",
+            headers={"retry-after": "5"},
+        )
+        attempts = 0
+        for deployment in self._in_order(model, request_id):
+            visit = await self._enter(deployment)
+            if visit is None:
+                continue
+            if attempts and not self._may_retry(attempts):
+                visit.end(well=None)
+                break
+            try:
+                return await self._open(visit, request, model.max_output_tokens)
+            except NotCarriedError as error:
+                failure = error
+            except BadRequestError:
+                raise
+            except TollgateError as error:
+                failure, attempts = error, attempts + 1
+                await asyncio.sleep(random.uniform(*PAUSE_S))  # noqa: S311 # no secret
+        raise failure
+
+    def _in_order(self, model: CatalogModel, request_id: str) -> list[Deployment]:
+        found = order_candidates(model.deployments, request_id)
+        return sorted(
+            found, key=lambda each: self.circuit(each.provider, each.upstream_model).goes_last
+        )
+
+    def _may_retry(self, attempts: int) -> bool:
+        return attempts < MOST_ATTEMPTS and self.retries.spend()
+
+    async def _enter(self, deployment: Deployment) -> Visit | None:
+        turn = self.circuit(deployment.provider, deployment.upstream_model).enter()
+        if turn is None:
+            return None
+        places = self._places.setdefault(deployment.provider_id, Places())
+        is_in = False
+        try:
+            is_in = await places.take(deployment.concurrency)
+        finally:
+            if not is_in:
+                turn.end(well=None)
+        return Visit(deployment, places, turn, clock.monotonic()) if is_in else None
+
+    async def _open(self, visit: Visit, request: ChatRequest, max_output_tokens: int) -> Opened:
+        """Ask a provider; where it does not answer well, the visit has ended."""
+        deployment = visit.deployment
+        try:
+            upstream = await self._providers[deployment.kind].open(
+                request, deployment, max_output_tokens=max_output_tokens
+            )
+        except OverloadedError as error:
+            circuit = self.circuit(deployment.provider, deployment.upstream_model)
+            if error.come_back_s is None:
+                circuit.go_last()
+            else:
+                circuit.rest(error.come_back_s)
+            visit.end(well=False)
+            raise
+        except BaseException as error:
+            visit.end(well=False if is_providers_fault(error) else None)
+            raise
+        visit.turn.answered()
+        return Opened(upstream, visit)
+
+
+def is_providers_fault(error: BaseException) -> bool:
+    """Tell whether a failure speaks against the provider; a request that is refused does not."""
+    return isinstance(error, UpstreamError | UpstreamTimeoutError | UnavailableError)
