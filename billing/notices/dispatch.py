@@ -41,6 +41,10 @@ TRIES = len(PAUSES) + 1
 # Longer than an attempt can take: its process is dead when this has passed.
 LEASE = timedelta(seconds=60)
 PATIENCE = timedelta(days=5)
+# What is older is no news to people: after an upgrade or a long outage nobody gets a flood of it.
+NEWS = timedelta(days=3)
+# The database's clock and ours may differ by this much.
+SKEW = timedelta(minutes=1)
 GONE = 410
 MAILED_ROLES = (Member.Role.OWNER, Member.Role.ADMIN, Member.Role.BILLING)
 log = logger(__name__)
@@ -121,8 +125,10 @@ def _deliveries(event: OutboxEvent) -> list[Delivery]:
         org_id=org_id,
         disabled_at=None,
         deleted_at=None,
+        created_at__lte=event.created_at + SKEW,
     ).order_by("id")
-    addresses = _addresses(org_id) if event.kind in LETTERS else ()
+    is_news = clock.now() - event.created_at < NEWS
+    addresses = _addresses(org_id) if is_news and event.kind in LETTERS else ()
     return [
         *(Delivery(event=event, endpoint=endpoint) for endpoint in endpoints),
         *(Delivery(event=event, email=address) for address in addresses),

@@ -211,3 +211,19 @@ def test_every_kind_that_is_written_to_the_outbox_is_listed() -> None:
 
     assert {"budget.threshold_reached", "balance.low", "topup.paid"} <= written
     assert written - KINDS.keys() == set()
+
+
+def test_what_was_before_an_endpoint_is_not_posted_and_what_is_old_is_not_written(
+    cast: Cast, receiver: Receiver, mailoutbox: list[object]
+) -> None:
+    listen(cast, receiver)
+    old = cast.event("balance.low", balance_nanos="1", threshold_nanos="2")
+    OutboxEvent.objects.filter(pk=old.pk).update(created_at=clock.now() - timedelta(days=3))
+    late = cast.event("balance.low", balance_nanos="3", threshold_nanos="4")
+    WebhookEndpoint.objects.update(created_at=clock.now() - timedelta(days=1))
+
+    tell()
+
+    assert [posted.event_id for posted in receiver.posted] == [late.public_id]
+    assert len(mailoutbox) == 1
+    assert not OutboxEvent.objects.filter(dispatched_at=None).exists()

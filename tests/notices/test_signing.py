@@ -2,7 +2,11 @@
 
 import base64
 
+import pytest
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
 from billing.notices.signing import new_secret, render_signature
+from kernel import clock
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -13,6 +17,22 @@ def test_the_reference_vector_is_signed_as_the_specification_says() -> None:
     )
 
     assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_the_libraries_of_receivers_accept_either_secret_while_two_sign() -> None:
+    old, new, body = new_secret(), new_secret(), b'{"type":"webhook.test"}'
+    at_s = clock.now_s()
+    headers = {
+        "webhook-id": "evt_1",
+        "webhook-timestamp": str(at_s),
+        "webhook-signature": render_signature([new, old], "evt_1", at_s, body),
+    }
+
+    assert [Webhook(key).verify(body, headers) for key in (old, new)] == [
+        {"type": "webhook.test"},
+    ] * 2
+    with pytest.raises(WebhookVerificationError):
+        Webhook(new_secret()).verify(body, headers)
 
 
 def test_each_secret_signs_the_newest_first() -> None:
