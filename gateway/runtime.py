@@ -94,7 +94,7 @@ class Runtime:
         self.watched_orgs: set[int] = set()
         self.is_stopping = False
         self._hints = Hints(self.redis, self.owner)
-        self._session = open_session()
+        self._session = open_session(settings.PROVIDER_NETWORKS)
         open_credential = Vault(settings.SECRET_KEY, PROVIDERS).open
         providers: Mapping[str, Provider] = {
             "openai": OpenAIProvider(self._session, open_credential),

@@ -43,6 +43,7 @@ def _own_the_stores() -> None:
         KEY_PEPPERS="1:" + uuid4().hex + uuid4().hex,
         DJANGO_SETTINGS_MODULE="config.settings",
         CELERY_BROKER_URL="",
+        PROVIDER_NETWORKS="127.0.0.0/8",
     )
 
 

@@ -2,15 +2,23 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
 
 import aiohttp
 import orjson
+from aiohttp.connector import Connection
 
 from gateway.catalog import Deployment
 from gateway.providers.faults import OverloadedError
+from kernel.addresses import (
+    Network,
+    PinnedResolver,
+    RefusedAddressError,
+    find_literal,
+    is_allowed,
+)
 from kernel.errors import (
     BadRequestError,
     TollgateError,
@@ -29,12 +37,46 @@ _OUR_ACCOUNT = re.compile(r"credit balance", re.IGNORECASE)
 log = logger(__name__)
 
 
-def open_session() -> aiohttp.ClientSession:
-    """Return the process's own pool; close it at shutdown."""
-    connector = aiohttp.TCPConnector(limit=MOST_CONNECTIONS, keepalive_timeout=30, ttl_dns_cache=60)
+def open_session(networks: Sequence[Network]) -> aiohttp.ClientSession:
+    """Return the process's own pool, which calls public addresses and ``networks``; close it."""
     return aiohttp.ClientSession(
-        connector=connector, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar()
+        connector=GuardedConnector(networks),
+        auto_decompress=True,
+        cookie_jar=aiohttp.DummyCookieJar(),
     )
+
+
+class GuardedConnector(aiohttp.TCPConnector):
+    """Connects to allowed addresses only, whatever a provider's row or a name server says.
+
+    Names are judged as they are resolved, and the connection goes to what was judged.
+    """
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        super().__init__(
+            limit=MOST_CONNECTIONS,
+            keepalive_timeout=30,
+            ttl_dns_cache=60,
+            resolver=PinnedResolver(networks),
+        )
+        self._networks = networks
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 # aiohttp's own signature
+    ) -> Connection:
+        """Refuse addresses that need no resolving, and what would leave the house in the clear."""
+        literal = find_literal(req.url.host or "")
+        in_clear = req.url.scheme != "https"
+        if literal is None:
+            is_fine = bool(self._networks) or not in_clear
+        else:
+            is_fine = is_allowed(literal, self._networks, only_named=in_clear)
+        if not is_fine:
+            raise RefusedAddressError("The provider's address may not be called.")
+        return await super().connect(req, traces, timeout)
 
 
 def deadlines(deployment: Deployment) -> aiohttp.ClientTimeout:

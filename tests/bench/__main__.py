@@ -86,6 +86,7 @@ def set_up(stack: ExitStack, folder: Path) -> Bench:
         SECRET_KEY=uuid4().hex,
         KEY_PEPPERS="1:" + uuid4().hex + uuid4().hex,
         DJANGO_SETTINGS_MODULE="config.settings",
+        PROVIDER_NETWORKS="127.0.0.0/8",
     )
     import django
 

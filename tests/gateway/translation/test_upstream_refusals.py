@@ -1,6 +1,7 @@
 """What an upstream refuses us, in the platform's words: its account is not the caller's."""
 
 from collections.abc import AsyncIterator
+from ipaddress import IPv4Network
 from typing import Any
 
 import aiohttp
@@ -11,6 +12,7 @@ from aiohttp.test_utils import TestServer
 from gateway.providers.http import open_session, post_json
 from kernel import errors
 
+LOOPBACK = [IPv4Network("127.0.0.0/8")]
 PATIENCE = aiohttp.ClientTimeout(total=10)
 
 
@@ -28,7 +30,7 @@ async def url() -> AsyncIterator[str]:
 
 
 async def refusal(url: str, status: int, body: Any) -> errors.TollgateError:
-    async with open_session() as session:
+    async with open_session(LOOPBACK) as session:
         asked = web.json_response({"status": status, "body": body}).body
         assert isinstance(asked, bytes)
         with pytest.raises(errors.TollgateError) as caught:

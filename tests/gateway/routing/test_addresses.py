@@ -1,0 +1,104 @@
+"""Providers are called where they may be, whatever their rows and name servers say."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from ipaddress import IPv4Network
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.resolver import ThreadedResolver
+from django.conf import LazySettings
+
+from gateway.models import Provider
+from gateway.offers import create_provider
+from gateway.providers.http import open_session, post_json
+from kernel.errors import BadRequestError, UpstreamError
+
+LOOPBACK = [IPv4Network("127.0.0.0/8")]
+SECRET = {"authorization": "Bearer sk-provider"}
+
+
+class Trap:
+    """A server on loopback that counts who connects, and answers 200."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+        writer.close()
+
+
+@pytest.fixture
+async def trap() -> AsyncIterator[Trap]:
+    counting = Trap()
+    async with await asyncio.start_server(counting.serve, "127.0.0.1", 0) as server:
+        counting.port = server.sockets[0].getsockname()[1]
+        yield counting
+
+
+async def call(url: str, networks: list[IPv4Network]) -> None:
+    async with open_session(networks) as session:
+        upstream = await post_json(session, url, b"{}", SECRET, aiohttp.ClientTimeout(total=20))
+        await upstream.aclose()
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "localhost", "[::ffff:127.0.0.1]"]
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_private_address_is_not_connected_to(trap: Trap, host: str, scheme: str) -> None:
+    with pytest.raises(UpstreamError, match="cannot be reached"):
+        await call(f"{scheme}://{host}:{trap.port}/", [])
+
+    assert trap.connections == 0
+
+
+async def test_a_network_that_is_named_is_called(trap: Trap) -> None:
+    await call(f"http://127.0.0.1:{trap.port}/", LOOPBACK)
+
+    assert trap.connections == 1
+
+
+async def test_a_name_that_leads_inside_is_not_connected_to(
+    trap: Trap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lead_inside(*_: Any, **__: Any) -> list[dict[str, Any]]:
+        found = {"hostname": "models.example.com", "host": "127.0.0.1", "port": trap.port}
+        return [{**found, "family": socket.AF_INET, "proto": 0, "flags": 0}]
+
+    monkeypatch.setattr(ThreadedResolver, "resolve", lead_inside)
+
+    with pytest.raises(UpstreamError, match="cannot be reached"):
+        await call(f"https://models.example.com:{trap.port}/", [])
+
+    assert trap.connections == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.example.com/v1",
+        "https://127.0.0.1/v1",
+        "https://169.254.169.254/",
+        "https://[::1]/v1",
+        "https://user:secret@api.example.com/v1",
+        "ftp://api.example.com",
+        "",
+    ],
+)
+def test_a_provider_at_an_address_that_may_not_be_called_is_not_created(
+    settings: LazySettings, url: str
+) -> None:
+    settings.PROVIDER_NETWORKS = []
+
+    with pytest.raises(BadRequestError):
+        create_provider("inside", kind="openai", base_url=url, credential=None, actor="test")
+
+    assert not Provider.objects.filter(name="inside").exists()
