@@ -6,7 +6,6 @@ Without Redis each process finds out for itself.
 import asyncio
 
 import orjson
-import redis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -61,15 +60,3 @@ class Hints:
                 await pipe.execute()
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("circuit_not_told", error=type(error).__name__)
-
-
-def read_hints(redis_url: str, names: list[tuple[str, str]]) -> list[bool] | None:
-    """Tell of each (provider, upstream model) whether a process leaves it alone; None: no Redis."""
-    if not names:
-        return []
-    try:
-        with redis.Redis.from_url(redis_url, socket_timeout=1) as client:
-            found = client.mget([hint_key(*each) for each in names])
-    except RedisError:
-        return None
-    return [each is not None for each in found]
