@@ -41,7 +41,7 @@ from gateway.providers.base import Provider
 from gateway.providers.http import open_session
 from gateway.providers.openai import OpenAIProvider
 from gateway.providers.simulator import SimulatorProvider, Speed
-from gateway.routing.hints import CIRCUITS_CHANNEL, Hints
+from gateway.routing.hints import Hints
 from gateway.routing.router import Router
 from kernel.ids import random_base62
 from kernel.log import logger
@@ -172,14 +172,14 @@ class Runtime:
         """Listen until the connection breaks; what was missed meanwhile is forgotten wholesale."""
         self.keys.forget()
         async with Redis.from_url(settings.REDIS_URL) as redis, redis.pubsub() as news:
-            await news.subscribe(KEY_CHANNEL, CATALOG_CHANNEL, CIRCUITS_CHANNEL)
+            await news.subscribe(KEY_CHANNEL, CATALOG_CHANNEL, self._hints.channel)
             self.keys.forget()
             async for message in news.listen():
                 if message["type"] != "message":
                     continue
                 if message["channel"] == KEY_CHANNEL.encode():
                     self.keys.forget(message["data"].decode())
-                elif message["channel"] == CIRCUITS_CHANNEL.encode():
+                elif message["channel"] == self._hints.channel.encode():
                     self._hints.hear(message["data"], self.router)
                 else:
                     await self._refresh()

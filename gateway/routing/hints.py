@@ -13,19 +13,20 @@ from gateway.routing.circuits import Circuit
 from gateway.routing.router import Router
 from kernel.log import logger
 
-CIRCUITS_CHANNEL = "tollgate:circuits"
 MOST_UNTOLD = 100
 log = logger(__name__)
 
 
-def hint_key(provider: str, upstream_model: str) -> str:
-    return f"tollgate:circuit:{provider}:{upstream_model}"
-
-
 class Hints:
-    """``tell`` returns at once; ``stop`` waits for what is being told."""
+    """``tell`` returns at once; ``stop`` waits for what is being told.
+
+    A channel belongs to the whole server; the database's number in its name keeps two stacks on one
+    server apart.
+    """
 
     def __init__(self, client: "Redis", owner: str) -> None:
+        database = client.connection_pool.connection_kwargs.get("db") or 0
+        self.channel = f"tollgate:circuits:{database}"
         self._client = client
         self._owner = owner
         self._telling: set[asyncio.Task[None]] = set()
@@ -53,10 +54,7 @@ class Hints:
         names = {"provider": circuit.provider, "upstream_model": circuit.upstream_model}
         message = orjson.dumps({**names, "seconds": seconds, "owner": self._owner})
         try:
-            async with asyncio.timeout(1), self._client.pipeline(transaction=False) as pipe:
-                key = hint_key(circuit.provider, circuit.upstream_model)
-                pipe.set(key, message, px=max(1, int(seconds * 1000)))
-                pipe.publish(CIRCUITS_CHANNEL, message)
-                await pipe.execute()
+            async with asyncio.timeout(1):
+                await self._client.publish(self.channel, message)
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("circuit_not_told", error=type(error).__name__)

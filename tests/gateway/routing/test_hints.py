@@ -1,0 +1,63 @@
+"""What one process finds out about a provider its neighbours hear, and it does not echo."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.routing.hints import Hints
+from gateway.routing.router import Router
+from tests.conftest import empty_redis
+
+
+@pytest.fixture
+async def redis() -> AsyncIterator[Redis]:
+    client = Redis.from_url(empty_redis())
+    yield client
+    await client.aclose()
+
+
+def silent_router() -> Router:
+    return Router({}, failures=3, tell=lambda *_: None)
+
+
+async def test_a_neighbour_leaves_alone_what_is_told_and_the_teller_does_not_hear_itself(
+    redis: Redis,
+) -> None:
+    mine, theirs = Hints(redis, "api-1"), Hints(redis, "api-2")
+    told, here, there = silent_router(), silent_router(), silent_router()
+
+    async with redis.pubsub() as news:
+        await news.subscribe(mine.channel)
+        mine.tell(told.circuit("acme", "m"), 30)
+        await mine.stop()
+        async with asyncio.timeout(10):
+            while (message := await news.get_message(timeout=5)) is None or (
+                message["type"] != "message"
+            ):
+                pass
+    mine.hear(message["data"], here)
+    theirs.hear(message["data"], there)
+
+    assert here.circuit("acme", "m").enter() is not None
+    assert there.circuit("acme", "m").enter() is None
+    assert there.circuit("acme", "another").enter() is not None
+
+
+@pytest.mark.parametrize("said", [b"", b"[]", b"{}", b'{"owner": "x", "provider": "p"}'])
+async def test_a_hint_that_cannot_be_read_is_left_out(redis: Redis, said: bytes) -> None:
+    router = silent_router()
+
+    Hints(redis, "api-1").hear(said, router)
+
+    assert router.open_circuits == 0
+
+
+async def test_without_redis_telling_fails_in_silence_and_nobody_waits() -> None:
+    hints = Hints(Redis.from_url("redis://127.0.0.1:1/3"), "api-1")
+
+    hints.tell(silent_router().circuit("acme", "m"), 30)
+    await hints.stop()
+
+    assert hints.channel == "tollgate:circuits:3"
