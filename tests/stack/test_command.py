@@ -177,8 +177,8 @@ def test_a_failed_installation_shows_why_and_leaves_no_half_made_venv(tree: Tree
         (("manage", "migrate", "--plan"), "manage.py migrate --plan"),
         (("prove",), "manage.py prove"),
         (("bench", "--short"), "-m tests.bench --short"),
-        (("test",), "-m pytest -n 2 --dist loadgroup"),
-        (("test", "--long", "-k", "x"), "-m pytest -n 2 --dist loadgroup --long -k x"),
+        (("test",), "-m pytest -n 3 --dist loadgroup"),
+        (("test", "--long", "-k", "x"), "-m pytest -n 3 --dist loadgroup --long -k x"),
         (("test", "-n0", "tests"), "-m pytest -n0 tests"),
     ],
 )
