@@ -1,5 +1,6 @@
 """What the provider tells is believed by its signature, applied once, and only as it was asked."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -388,7 +389,7 @@ def test_a_web_process_takes_events_over_http(
         STRIPE_SECRET_KEY=SECRET_KEY,
         STRIPE_WEBHOOK_SECRET=WEBHOOK_SECRET,
     )
-    command = ["python", "-m", "daphne", "-b", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port)]
 
     with running(
         [*command, "config.asgi:application"], port, env, tmp_path, ready="/healthz"
