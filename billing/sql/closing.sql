@@ -8,7 +8,7 @@ $$;
 
 -- p_close: [{r, act: settle|release|expire, buckets, charge, evidence, outcome, provider,
 -- first_token_ms, duration_ms, counted_input, counted_output, upstream}]; returns
--- [[request id, state or "missing", charged nanos]].
+-- [[request id, state or "missing"]].
 create or replace function close_holds(p_close jsonb, p_now timestamptz) returns jsonb
 language plpgsql as $$
 declare
@@ -147,14 +147,15 @@ begin
       'threshold_nanos', low_balance_nanos::text), p_now
     from accounts where is_news
   )
+  -- looked up in hashes: a join of two batches without an index is quadratic
   select jsonb_agg(jsonb_build_array(w.r,
-      case when c.r is not null then
-        case c.act when 'settle' then 'settled' when 'release' then 'released' else 'expired' end
-      else coalesce('already ' || h.state, 'missing') end,
-      coalesce(c.charged, 0))),
+      case when w.r in (select r from closed where act = 'settle') then 'settled'
+        when w.r in (select r from closed where act = 'release') then 'released'
+        when w.r in (select r from closed) then 'expired'
+        else coalesce(
+          (select 'already ' || state from billing_hold where request_id = w.r), 'missing') end)),
     (select array_agg(budget_id) from windows), (select array_agg(window_start) from windows)
-  into v_out, v_budgets, v_starts
-  from wanted w left join closed c on c.r = w.r left join billing_hold h on h.request_id = w.r;
+  into v_out, v_budgets, v_starts from wanted w;
   if v_budgets is not null then perform note_budget_alerts(v_budgets, v_starts); end if;
   return coalesce(v_out, '[]');
 end $$;

@@ -189,11 +189,12 @@ def prove_all(database_url: str) -> None:
         raise SystemExit(1)
 
 
+# In order of time, as calls are settled.
 USAGE: LiteralString = """
 insert into billing_usageevent (request_id, occurred_at, org_id, project_id, key_id, model,
   provider, price_version_id, input, output, request, evidence, outcome, list_nanos, amount_nanos,
   first_token_ms, duration_ms)
-select 'read_' || %(start)s + n, now() - (random() * interval '30 days'), %(org)s, %(project)s,
+select 'read_' || %(start)s + n, now() - interval '30 days' * (1 - (%(start)s + n)::float8 / %(total)s), %(org)s, %(project)s,
   %(key)s, 'model-' || n %% 8, 'bench', %(version)s, 500, 300, 1, 'counted', 'completed', 0, 0, 120,
   900
 from generate_series(1, %(rows)s) n
@@ -217,6 +218,7 @@ def measure_reading(database_url: str, rows: int) -> None:
                 {
                     "start": start,
                     "rows": min(500_000, rows - start),
+                    "total": rows,
                     "org": reader.org.pk,
                     "project": reader.project.pk,
                     "key": reader.key.pk,
