@@ -6,7 +6,7 @@ from django.db.models import Model
 from django.forms import ModelForm
 from django.http import HttpRequest
 
-from gateway.models import Deployment, Provider, PublicModel
+from gateway.models import Deployment, ModelAlias, Provider, PublicModel
 from gateway.news import announce_catalog_change
 from pages.admin import BoundedAdmin, refuse
 
@@ -53,6 +53,15 @@ class PublicModelAdmin(CatalogAdmin):
     search_fields = ("name",)
     readonly_fields = ("created_at",)
     inlines = (DeploymentInline,)
+
+
+@admin.register(ModelAlias)
+class ModelAliasAdmin(CatalogAdmin):
+    list_display = ("name", "public_model")
+    list_select_related = ("public_model",)
+    search_fields = ("name", "public_model__name")
+    readonly_fields = ("created_at",)
+    autocomplete_fields = ("public_model",)
 
 
 @admin.register(Deployment)

@@ -11,7 +11,7 @@ from typing import LiteralString
 
 from psycopg_pool import AsyncConnectionPool
 
-from accounts.principal import NO_LIMITS, RateLimits
+from accounts.principal import NO_LIMITS, Principal, RateLimits
 from billing.pricing import Price, parse_tiers
 from billing.usage import BUCKETS, Usage
 from kernel.errors import ForbiddenError, NotFoundError
@@ -29,6 +29,10 @@ from billing_priceversion p join gateway_publicmodel m on m.name = p.model and m
 where p.effective_from <= now()
 order by p.model, p.org_id, p.effective_from desc, p.id desc
 """  # noqa: S608 # column names of our own
+ALIASES: LiteralString = """
+select a.name, m.name from gateway_modelalias a
+join gateway_publicmodel m on m.id = a.public_model_id and m.active
+"""
 DEPLOYMENTS: LiteralString = f"""
 select m.name, p.id, p.name, p.kind, p.base_url, p.credential, p.connect_timeout_s,
   p.read_timeout_s, p.stall_timeout_s, p.total_timeout_s, d.upstream_model, d.priority,
@@ -93,40 +97,58 @@ class CatalogModel:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    models: Mapping[str, CatalogModel]
+    """``aliases`` are other names of models, each with the name of its model."""
 
-    def model(self, name: str, org_id: int) -> CatalogModel:
-        """Return a model that an organization can call.
+    models: Mapping[str, CatalogModel]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def model(self, name: str, principal: Principal) -> CatalogModel:
+        """Return the model that a name or an alias stands for, where a key can call it.
 
         Raises:
             NotFoundError: for a name that is not offered.
-            ForbiddenError: for a model that has no price yet.
+            ForbiddenError: for a model that has no price yet, or that the key may not call.
 
         """
-        found = self.models.get(name)
+        found = self._find(name)
         if found is None:
             raise NotFoundError(
                 f"Model not found: {name[:200]}", code="model_not_found", param="model"
             )
-        if found.price_for(org_id) is None:
+        if found.price_for(principal.org_id) is None:
             raise ForbiddenError(
                 f"The model {name} has no price yet and cannot be called.",
                 code="model_not_allowed",
                 param="model",
             )
+        if not _may_call(principal, name, found):
+            raise ForbiddenError(f"This key may not call the model {name}.", param="model")
         return found
 
-    def offered(self, org_id: int) -> list[CatalogModel]:
-        """Return the models that an organization can call, by name."""
-        return [m for m in self.models.values() if m.price_for(org_id) is not None]
+    def offered(self, principal: Principal) -> dict[str, CatalogModel]:
+        """Return the models that a key can call, aliases too, in the order of their names."""
+        aliased = {alias: self.models[name] for alias, name in self.aliases.items()}
+        return {
+            name: model if name == model.name else replace(model, name=name)
+            for name, model in sorted({**self.models, **aliased}.items())
+            if model.price_for(principal.org_id) is not None and _may_call(principal, name, model)
+        }
+
+    def _find(self, name: str) -> CatalogModel | None:
+        return self.models.get(self.aliases.get(name, name))
+
+
+def _may_call(principal: Principal, name: str, model: CatalogModel) -> bool:
+    return principal.may_call(name) or principal.may_call(model.name)
 
 
 async def load_catalog(pool: AsyncConnectionPool) -> Catalog:
-    """Read the whole catalogue in three queries."""
+    """Read the whole catalogue in four queries."""
     async with pool.connection() as connection:
         models = await (await connection.execute(MODELS)).fetchall()
         prices = await (await connection.execute(PRICES)).fetchall()
         deployments = await (await connection.execute(DEPLOYMENTS)).fetchall()
+        aliases = await (await connection.execute(ALIASES)).fetchall()
     by_model: defaultdict[str, list[Deployment]] = defaultdict(list)
     for name, *row in deployments:
         known, (cost_id, *nanos) = Deployment(*row[:13]), row[13:]
@@ -140,19 +162,20 @@ async def load_catalog(pool: AsyncConnectionPool) -> Catalog:
             listed[name] = price
         else:
             own[name][org_id] = price
-    return Catalog(
-        {
-            row[0]: CatalogModel(
-                name=row[0],
-                owned_by=row[1],
-                created=row[2],
-                context_tokens=row[3],
-                max_output_tokens=row[4],
-                price=listed.get(row[0]),
-                deployments=tuple(by_model[row[0]]),
-                own_prices=own[row[0]],
-                limits=RateLimits(*row[5:9]),
-            )
-            for row in models
-        }
-    )
+    known_models = {
+        row[0]: CatalogModel(
+            name=row[0],
+            owned_by=row[1],
+            created=row[2],
+            context_tokens=row[3],
+            max_output_tokens=row[4],
+            price=listed.get(row[0]),
+            deployments=tuple(by_model[row[0]]),
+            own_prices=own[row[0]],
+            limits=RateLimits(*row[5:9]),
+        )
+        for row in models
+    }
+    # a model may have gone between two of the queries; its aliases go with it
+    known_aliases = {alias: name for alias, name in aliases if name in known_models}
+    return Catalog(known_models, known_aliases)

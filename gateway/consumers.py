@@ -117,11 +117,7 @@ class ModelsConsumer(CompletionConsumer):
         principal = await authenticate(
             runtime.keys, call.headers, prefer_x_api_key=call.dialect.prefers_x_api_key
         )
-        models = {
-            model.name: model
-            for model in runtime.catalog.offered(principal.org_id)
-            if principal.may_call(model.name)
-        }
+        models = runtime.catalog.offered(principal)
         wanted = scope["url_route"]["kwargs"].get("model", "").rstrip("/")
         if not wanted:
             page = call.dialect.render_models([*models.values()], scope["query_string"])

@@ -10,7 +10,7 @@ from gateway.call import Call
 from gateway.catalog import Catalog, CatalogModel
 from gateway.chat import ChatRequest
 from gateway.estimate import Estimate, estimate
-from kernel.errors import BadRequestError, ForbiddenError, TollgateError
+from kernel.errors import BadRequestError, TollgateError
 
 
 class Draft:
@@ -46,11 +46,7 @@ class Draft:
 
     def _read(self, call: Call, principal: Principal, catalog: Catalog) -> None:
         envelope = call.dialect.read_body(call.body)
-        self._model = catalog.model(envelope.model, principal.org_id)
-        if not principal.may_call(envelope.model):
-            raise ForbiddenError(
-                f"This key may not call the model {envelope.model}.", param="model"
-            )
+        self._model = catalog.model(envelope.model, principal)
         self._request = call.dialect.check_request(
             envelope,
             max_output_tokens=self._model.max_output_tokens,

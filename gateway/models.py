@@ -1,5 +1,6 @@
 """What can be called and who serves it."""
 
+from django.core.exceptions import ValidationError
 from django.db import models
 
 from accounts.models import limits_at_least_one
@@ -60,6 +61,31 @@ class PublicModel(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        if ModelAlias.objects.filter(name=self.name).exists():
+            raise ValidationError({"name": "There is an alias of this name."})
+
+
+class ModelAlias(models.Model):
+    """Another name that customers may call a public model by; everything else is the model's.
+
+    An alias stands for a model, never for an alias, and no name is both: a trigger sees to it.
+    """
+
+    name = models.CharField(max_length=200, unique=True)
+    public_model = models.ForeignKey(PublicModel, on_delete=models.CASCADE, related_name="aliases")
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        verbose_name_plural = "model aliases"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if PublicModel.objects.filter(name=self.name).exists():
+            raise ValidationError({"name": "There is a model of this name."})
 
 
 class Deployment(models.Model):

@@ -10,7 +10,7 @@ from accounts.rate_limits import Changes, change_limits
 from billing.models import PriceVersion
 from billing.prices import PriceSpec, publish, publish_price
 from billing.usage import Usage
-from gateway.models import Deployment, Provider, PublicModel
+from gateway.models import Deployment, ModelAlias, Provider, PublicModel
 from gateway.news import announce_catalog_change
 from kernel.addresses import check_url
 from kernel.errors import BadRequestError, ConflictError, NotFoundError
@@ -61,8 +61,7 @@ def create_model(
 
     Raises:
         BadRequestError: for an odd name; NotFoundError: for an unknown provider; ConflictError: for
-        a
-            name in use.
+            a name in use.
 
     """
     if not _NAME.fullmatch(name):
@@ -72,6 +71,8 @@ def create_model(
         raise NotFoundError(f"There is no provider {provider!r}.", code="not_found")
     if PublicModel.objects.filter(name=name).exists():
         raise ConflictError(f"There is a model {name!r} already.", code="name_in_use")
+    if ModelAlias.objects.filter(name=name).exists():
+        raise ConflictError(f"There is an alias {name!r} already.", code="name_in_use")
     with transaction.atomic():
         model = PublicModel.objects.create(name=name, owned_by=owned_by)
         Deployment.objects.create(
@@ -84,6 +85,41 @@ def create_model(
     return model
 
 
+def alias_model(alias: str, model: str, *, actor: str) -> ModelAlias:
+    """Let a model be called by another name as well; an alias that exists is turned to the model.
+
+    Raises:
+        BadRequestError: for an odd name; NotFoundError: for an unknown model, such as an alias;
+        ConflictError: for the name of a model.
+
+    """
+    if not _NAME.fullmatch(alias):
+        raise BadRequestError(f"{alias!r} is not a model name.", param="name")
+    target = _model(model)
+    if PublicModel.objects.filter(name=alias).exists():
+        raise ConflictError(f"There is a model {alias!r} already.", code="name_in_use")
+    with transaction.atomic():
+        made, _ = ModelAlias.objects.update_or_create(name=alias, defaults={"public_model": target})
+        record_change(None, actor, "model.alias", alias, after={"model": model})
+        transaction.on_commit(announce_catalog_change)
+    return made
+
+
+def remove_alias(alias: str, *, actor: str) -> None:
+    """Take a name away that stood for a model.
+
+    Raises:
+        NotFoundError: for an unknown alias.
+
+    """
+    with transaction.atomic():
+        removed, _ = ModelAlias.objects.filter(name=alias).delete()
+        if not removed:
+            raise NotFoundError(f"There is no alias {alias!r}.", code="not_found")
+        record_change(None, actor, "model.unalias", alias)
+        transaction.on_commit(announce_catalog_change)
+
+
 def limit_model(name: str, changes: Changes, *, actor: str) -> PublicModel:
     """Change what each organization may ask of a model; seen by running processes at once.
 
@@ -91,9 +127,7 @@ def limit_model(name: str, changes: Changes, *, actor: str) -> PublicModel:
         NotFoundError: for an unknown model.
 
     """
-    model = PublicModel.objects.filter(name=name).first()
-    if model is None:
-        raise NotFoundError(f"There is no model {name!r}.", code="not_found")
+    model = _model(name)
     if not changes:
         return model
     with transaction.atomic():
@@ -116,3 +150,10 @@ def price_model(spec: PriceSpec, *, actor: str) -> PriceVersion:
         version = publish(spec, actor=actor)
         transaction.on_commit(announce_catalog_change)
     return version
+
+
+def _model(name: str) -> PublicModel:
+    model = PublicModel.objects.filter(name=name).first()
+    if model is None:
+        raise NotFoundError(f"There is no model {name!r}.", code="not_found")
+    return model

@@ -1,8 +1,13 @@
 """``manage provider``, ``manage model``, ``manage demo``: what can be called, who serves it."""
 
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError
+
 from accounts.models import ApiKey, AuditEvent, Organization, User
 from billing.models import PriceVersion
-from gateway.models import Deployment, Provider, PublicModel
+from gateway.models import Deployment, ModelAlias, Provider, PublicModel
+from gateway.offers import alias_model
 from tests.books import assert_proven
 from tests.commands.manage import Here, Manage
 from tests.factories import offer_upstream
@@ -34,6 +39,7 @@ def test_a_provider_and_its_model_are_created_and_priced(manage: Manage, here: H
     assert b"very-secret" not in bytes(Provider.objects.get().credential or b"")
     assert model == {
         "name": "acme/small",
+        "aliases": [],
         "providers": ["acme"],
         "upstream_models": ["s-1"],
         "price_input_usd": "0.25",
@@ -71,6 +77,41 @@ def test_a_model_without_a_price_is_listed_as_not_callable(here: Here) -> None:
         ("bare", False),
         ("mock", True),
     ]
+
+
+def test_an_alias_is_made_turned_to_another_model_and_removed(here: Here) -> None:
+    offer_upstream("http://127.0.0.1:1")
+    here("model", "create", "bare", "--provider", "mock", "--upstream-model", "b")
+
+    made = here("model", "alias", "latest", "--for", "mock", "--json").json
+    listed = here("model", "list", "--json").json
+    turned = here("model", "alias", "latest", "--for", "bare", "--json").json
+    target = ModelAlias.objects.get().public_model.name
+    removed = here("model", "alias", "latest", "--remove", "--json").json
+
+    assert made == {"alias": "latest", "model": "mock"}
+    assert [model["aliases"] for model in listed] == [[], ["latest"]]
+    assert (turned, target) == ({"alias": "latest", "model": "bare"}, "bare")
+    assert removed == {"alias": "latest", "model": None}
+    assert ModelAlias.objects.count() == 0
+    assert list(
+        AuditEvent.objects.filter(target="latest").order_by("pk").values_list("action", flat=True)
+    ) == ["model.alias", "model.alias", "model.unalias"]
+
+
+@pytest.mark.parametrize("table", [ModelAlias, PublicModel])
+def test_the_database_lets_no_name_be_both_a_model_and_an_alias(
+    database: str, table: type[ModelAlias | PublicModel]
+) -> None:
+    offer_upstream("http://127.0.0.1:1")
+    alias_model("nickname", "mock", actor="test")
+    name = "mock" if table is ModelAlias else "nickname"
+    fields = {"public_model": PublicModel.objects.get()} if table is ModelAlias else {}
+
+    with pytest.raises(IntegrityError, match="is the name of a model or alias"):
+        table.objects.create(name=name, **fields)
+    with pytest.raises(ValidationError):
+        table(name=name, **fields).full_clean()
 
 
 BAD_OFFERS: list[tuple[tuple[str, ...], str]] = [
@@ -113,6 +154,15 @@ BAD_OFFERS: list[tuple[tuple[str, ...], str]] = [
         "A price must be above zero in at least one bucket; say so if the model is free.",
     ),
     (
+        ("model", "create", "nickname", "--provider", "mock", "--upstream-model", "m"),
+        "There is an alias 'nickname' already.",
+    ),
+    (("model", "alias", "a b", "--for", "mock"), "'a b' is not a model name."),
+    (("model", "alias", "mock", "--for", "mock"), "There is a model 'mock' already."),
+    (("model", "alias", "a", "--for", "gone"), "There is no model 'gone'."),
+    (("model", "alias", "a", "--for", "nickname"), "There is no model 'nickname'."),
+    (("model", "alias", "mock", "--remove"), "There is no alias 'mock'."),
+    (
         ("model", "price", "gone", "--price-input", "1", "--price-output", "1"),
         "There is no model 'gone'.",
     ),
@@ -125,7 +175,8 @@ BAD_OFFERS: list[tuple[tuple[str, ...], str]] = [
 
 def test_a_bad_offer_is_one_line_and_nothing_is_made(here: Here) -> None:
     offer_upstream("http://127.0.0.1:1")
-    tables = (Provider, PublicModel, Deployment, PriceVersion, AuditEvent)
+    tables = (Provider, PublicModel, ModelAlias, Deployment, PriceVersion, AuditEvent)
+    here("model", "alias", "nickname", "--for", "mock")
     before = [table.objects.count() for table in tables]
 
     for arguments, line in BAD_OFFERS:

@@ -1,4 +1,4 @@
-"""``manage model list|create|price|limits``: what customers can call, for how much, how often."""
+"""``manage model list|create|alias|price|limits``: what can be called, for how much, how often."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from accounts.commands import ACTOR, VerbCommand, add_limit_flags, limits_of, re
 from billing.prices import PriceSpec, current_price, text_price
 from billing.usage import Usage
 from gateway.models import PublicModel
-from gateway.offers import create_model, limit_model, price_model
+from gateway.offers import alias_model, create_model, limit_model, price_model, remove_alias
 from kernel.cli import print_row, print_rows
 from kernel.errors import BadRequestError
 from kernel.money import parse_usd, render_usd
 
 
 class Command(VerbCommand):
-    help = "List, create, price and limit models. Prices are USD per 1M tokens."
+    help = "List, create, name, price and limit models. Prices are USD per 1M tokens."
 
     def add_verbs(self, verbs: Any) -> None:
         self.add_verb(verbs, "list", "List models with their prices.")
@@ -23,6 +23,11 @@ class Command(VerbCommand):
         create.add_argument("--upstream-model", required=True, metavar="M")
         create.add_argument("--price-input", metavar="USD")
         create.add_argument("--price-output", metavar="USD")
+        alias = self.add_verb(verbs, "alias", "Let a model be called by another name as well.")
+        alias.add_argument("name")
+        end = alias.add_mutually_exclusive_group(required=True)
+        end.add_argument("--for", dest="model", metavar="MODEL")
+        end.add_argument("--remove", action="store_true", help="the name stands for nothing again")
         price = self.add_verb(verbs, "price", "Give a model a new price from now on.")
         price.add_argument("name")
         price.add_argument("--price-input", metavar="USD", required=True)
@@ -49,6 +54,14 @@ class Command(VerbCommand):
         )
         print_row(_row(model), as_json=options["json"])
 
+    def do_alias(self, options: dict[str, Any]) -> None:
+        name, model = options["name"], options["model"]
+        if model is None:
+            remove_alias(name, actor=ACTOR)
+        else:
+            alias_model(name, model, actor=ACTOR)
+        print_row({"alias": name, "model": model}, as_json=options["json"])
+
     def do_price(self, options: dict[str, Any]) -> None:
         price_model(PriceSpec(options["name"], _price(options)), actor=ACTOR)
         model = PublicModel.objects.get(name=options["name"])
@@ -70,6 +83,7 @@ def _row(model: PublicModel) -> dict[str, Any]:
     deployments = model.deployments.select_related("provider").order_by("priority", "id")
     return {
         "name": model.name,
+        "aliases": [alias.name for alias in model.aliases.order_by("name")],
         "providers": [deployment.provider.name for deployment in deployments],
         "upstream_models": [deployment.upstream_model for deployment in deployments],
         "price_input_usd": None if price is None else render_usd(price.input_nanos, places=2),
