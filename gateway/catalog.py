@@ -13,7 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from accounts.principal import NO_LIMITS, Principal, RateLimits
 from billing.pricing import Price, parse_tiers
-from billing.usage import BUCKETS, Usage
+from billing.usage import BUCKETS, NO_USAGE, Usage
 from kernel.errors import ForbiddenError, NotFoundError
 
 _PRICE_COLUMNS = ", ".join(f"p.{bucket}_nanos" for bucket in BUCKETS)
@@ -46,6 +46,12 @@ left join lateral (
 ) c on true
 where d.active and p.active and m.active order by m.name, d.priority, d.id
 """  # noqa: S608 # column names of our own
+OWN_KEYS: LiteralString = """
+select k.org_id, k.provider_id, k.credential from gateway_providerkey k
+join gateway_provider p on p.id = k.provider_id where p.active
+"""
+# What a provider charges us for calls under a key that is not ours.
+NO_COST = Price(0, NO_USAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,8 @@ class Deployment:
     """A provider that serves a model under its own name for it. ``credential`` is encrypted.
 
     ``concurrency`` is how many calls of a process the provider serves at once, None for any number;
-    ``cost`` what it charges, None where that is not on file.
+    ``cost`` what it charges, None where that is not on file. ``key_owner`` is the organization
+    whose own credential it is, None for the platform's.
     """
 
     provider_id: int
@@ -70,6 +77,7 @@ class Deployment:
     weight: int = 1
     concurrency: int | None = None
     cost: Price | None = None
+    key_owner: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +105,19 @@ class CatalogModel:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """``aliases`` are other names of models, each with the name of its model."""
+    """``aliases`` are other names of models, each with the name of its model.
+
+    ``own_keys`` are organizations' own encrypted credentials, by organization and provider.
+    """
 
     models: Mapping[str, CatalogModel]
     aliases: Mapping[str, str] = field(default_factory=dict)
+    own_keys: Mapping[int, Mapping[int, bytes]] = field(default_factory=dict, repr=False)
 
     def model(self, name: str, principal: Principal) -> CatalogModel:
         """Return the model that a name or an alias stands for, where a key can call it.
+
+        Where the organization has keys of its own, the model is served under those.
 
         Raises:
             NotFoundError: for a name that is not offered.
@@ -123,7 +137,7 @@ class Catalog:
             )
         if not _may_call(principal, name, found):
             raise ForbiddenError(f"This key may not call the model {name}.", param="model")
-        return found
+        return _under_own_keys(found, principal.org_id, self.own_keys.get(principal.org_id, {}))
 
     def offered(self, principal: Principal) -> dict[str, CatalogModel]:
         """Return the models that a key can call, aliases too, in the order of their names."""
@@ -142,12 +156,27 @@ def _may_call(principal: Principal, name: str, model: CatalogModel) -> bool:
     return principal.may_call(name) or principal.may_call(model.name)
 
 
+def _under_own_keys(
+    model: CatalogModel, org_id: int, own_keys: Mapping[int, bytes]
+) -> CatalogModel:
+    if not own_keys:
+        return model
+    deployments = tuple(
+        replace(each, credential=own_keys[each.provider_id], key_owner=org_id, cost=NO_COST)
+        if each.provider_id in own_keys
+        else each
+        for each in model.deployments
+    )
+    return replace(model, deployments=deployments)
+
+
 async def load_catalog(pool: AsyncConnectionPool) -> Catalog:
-    """Read the whole catalogue in four queries."""
+    """Read the whole catalogue in five queries."""
     async with pool.connection() as connection:
         models = await (await connection.execute(MODELS)).fetchall()
         prices = await (await connection.execute(PRICES)).fetchall()
         deployments = await (await connection.execute(DEPLOYMENTS)).fetchall()
+        keys = await (await connection.execute(OWN_KEYS)).fetchall()
         aliases = await (await connection.execute(ALIASES)).fetchall()
     by_model: defaultdict[str, list[Deployment]] = defaultdict(list)
     for name, *row in deployments:
@@ -176,6 +205,9 @@ async def load_catalog(pool: AsyncConnectionPool) -> Catalog:
         )
         for row in models
     }
+    own_keys: defaultdict[int, dict[int, bytes]] = defaultdict(dict)
+    for org_id, provider_id, credential in keys:
+        own_keys[org_id][provider_id] = credential
     # a model may have gone between two of the queries; its aliases go with it
     known_aliases = {alias: name for alias, name in aliases if name in known_models}
-    return Catalog(known_models, known_aliases)
+    return Catalog(known_models, known_aliases, own_keys)

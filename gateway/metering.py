@@ -29,6 +29,7 @@ class Meter:
     ``prompt_bucket`` is where our own count of the prompt belongs.
 
     ``cost`` is what the provider charges, where that is on file; pictures are always our own count.
+    ``remarks`` are for the receipt.
     """
 
     request_id: str
@@ -40,6 +41,7 @@ class Meter:
     prompt_bucket: Literal["input", "embedding"] = "input"
     provider: str = ""
     cost: Price | None = None
+    remarks: dict[str, str] = field(default_factory=dict)
     output_tokens: int = 0
     reported: Usage | None = None
     started_at: float = field(default_factory=clock.monotonic)

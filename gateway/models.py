@@ -3,7 +3,7 @@
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from accounts.models import limits_at_least_one
+from accounts.models import Organization, limits_at_least_one
 from kernel import clock
 
 
@@ -113,3 +113,24 @@ class Deployment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.public_model} at {self.provider}"
+
+
+class ProviderKey(models.Model):
+    """An organization's own key at a provider. Write-only: sealed, of which only the end is shown.
+
+    The organization's calls to that provider carry it instead of the platform's.
+    """
+
+    org = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="provider_keys")
+    provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="own_keys")
+    credential = models.BinaryField(editable=False)
+    last_four = models.CharField(max_length=4, editable=False)
+    set_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["org", "provider"], name="provider_key_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"…{self.last_four} of {self.org} at {self.provider}"

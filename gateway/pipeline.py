@@ -81,6 +81,8 @@ async def _relay(
     visit, served_by = opened.visit, opened.visit.deployment
     sale.meter.provider = served_by.provider
     sale.meter.cost = served_by.cost
+    if served_by.key_owner is not None:
+        sale.meter.remarks["provider_key"] = "own"
     answer = Answer(
         call.dialect.id_prefix + call.request_id[4:],
         request.model,

@@ -39,7 +39,8 @@ class Sale:
         usage = self.meter.usage
         charge = self.meter.price.charge(usage)
         held_nanos = await self.tranches.held_for(charge)
-        return Receipt(usage, Nanos(min(charge, held_nanos)), self.meter.evidence)
+        cost_nanos = Nanos(min(charge, held_nanos))
+        return Receipt(usage, cost_nanos, self.meter.evidence, self.meter.remarks)
 
     def complete(self, outcome: Outcome) -> None:
         """Journal and queue what the call came to. Never waits, never raises."""

@@ -5,7 +5,7 @@ The cost is a JSON number with the digits of the exact decimal; no float is made
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -20,17 +20,21 @@ _DEPTH: Mapping[bytes, int] = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """``cost_nanos`` is exactly what is settled: the charge, and never more than was held."""
+    """``cost_nanos`` is exactly what is settled: the charge, and never more than was held.
+
+    ``remarks`` say what else there is to know of how the call was served.
+    """
 
     usage: Usage
     cost_nanos: Nanos
     evidence: Evidence
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
     def fields(self) -> dict[str, Any]:
         """Return what stands in every dialect's usage object."""
         return {
             "cost": orjson.Fragment(render_number(self.cost_nanos)),
-            "x_tollgate": {"evidence": self.evidence.value},
+            "x_tollgate": {"evidence": self.evidence.value, **self.remarks},
         }
 
     def stamp(self, reported: object, own: Mapping[str, Any]) -> dict[str, Any]:

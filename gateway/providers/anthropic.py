@@ -63,7 +63,14 @@ class AnthropicProvider:
         if deployment.credential is not None:
             headers["x-api-key"] = self._decrypt(deployment.credential)
         url = deployment.base_url.removesuffix("/v1") + "/v1/messages"
-        return await post_json(self._session, url, body, headers, deadlines(deployment))
+        return await post_json(
+            self._session,
+            url,
+            body,
+            headers,
+            deadlines(deployment),
+            is_own_key=deployment.key_owner is not None,
+        )
 
 
 def _filters(request: ChatRequest, choice: int) -> list[Filter]:

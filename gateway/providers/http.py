@@ -11,7 +11,7 @@ import orjson
 from aiohttp.connector import Connection
 
 from gateway.catalog import Deployment
-from gateway.providers.faults import OverloadedError
+from gateway.providers.faults import OverloadedError, OwnKeyRefusedError
 from kernel.addresses import (
     Network,
     PinnedResolver,
@@ -32,8 +32,9 @@ MOST_ERROR_BYTES = 64 * 1024
 # What a caller who stops reading may be billed for and not get is two of these and two buffers.
 MOST_PIECE_BYTES = 32 * 1024
 _FIELD = re.compile(r"[a-z_][a-z0-9_.]{0,99}(?=: )")
-# Anthropic says 400 of an account without credit, which is our account there.
-_OUR_ACCOUNT = re.compile(r"credit balance", re.IGNORECASE)
+# Anthropic says 400 of an account without credit, OpenAI 429: nothing a caller can mend.
+_ACCOUNT = re.compile(r"credit balance", re.IGNORECASE)
+_NO_QUOTA = {"insufficient_quota", "billing_hard_limit_reached"}
 log = logger(__name__)
 
 
@@ -132,8 +133,12 @@ async def post_json(
     body: bytes,
     headers: Mapping[str, str],
     patience: aiohttp.ClientTimeout,
+    *,
+    is_own_key: bool = False,
 ) -> HttpUpstream:
     """Send a JSON body and return the answer once its status is good.
+
+    ``is_own_key`` says that the credential in the headers is the calling organization's own.
 
     Raises:
         TollgateError: for everything else, in the platform's words.
@@ -154,7 +159,7 @@ async def post_json(
         raise UpstreamError("The model's provider cannot be reached.") from error
     if response.status == 200:  # noqa: PLR2004 # OK
         return HttpUpstream(response)
-    raise await _refused(response)
+    raise await _refused(response, is_own_key=is_own_key)
 
 
 async def _read_error(response: aiohttp.ClientResponse) -> Mapping[str, Any]:
@@ -182,12 +187,28 @@ def _come_back_s(response: aiohttp.ClientResponse) -> int | None:
     return int(said) if re.fullmatch(r"[0-9]{1,6}", said, re.ASCII) else None
 
 
-async def _refused(response: aiohttp.ClientResponse) -> TollgateError:
+def _is_about_account(status: int, error: Mapping[str, Any]) -> bool:
+    """Tell whether a refusal is of the credential, or of the account behind it."""
+    match status:
+        case 401 | 402 | 403:
+            return True
+        case 400:
+            return _ACCOUNT.search(str(error.get("message"))) is not None
+        case 429:
+            return not _NO_QUOTA.isdisjoint({str(error.get("code")), str(error.get("type"))})
+        case _:
+            return False
+
+
+async def _refused(response: aiohttp.ClientResponse, *, is_own_key: bool) -> TollgateError:
     error = await _read_error(response)
     response.close()
-    log.warning("upstream_refused", status=response.status)
+    log.warning("upstream_refused", status=response.status, is_own_key=is_own_key)
+    is_about_account = _is_about_account(response.status, error)
+    if is_own_key and is_about_account:
+        return OwnKeyRefusedError()
     match response.status:
-        case 400 if _OUR_ACCOUNT.search(str(error.get("message"))):
+        case 400 if is_about_account:
             return UpstreamError("The model's provider failed to answer.")
         case 400 | 413 | 422:
             return BadRequestError(

@@ -52,7 +52,14 @@ class OpenAIProvider:
         if deployment.credential is not None:
             headers["authorization"] = f"Bearer {self._decrypt(deployment.credential)}"
         url = deployment.base_url + path
-        return await post_json(self._session, url, body, headers, deadlines(deployment))
+        return await post_json(
+            self._session,
+            url,
+            body,
+            headers,
+            deadlines(deployment),
+            is_own_key=deployment.key_owner is not None,
+        )
 
 
 def render_body(request: ChatRequest, upstream_model: str, max_output_tokens: int) -> bytes:

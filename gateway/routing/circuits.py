@@ -25,11 +25,24 @@ log = logger(__name__)
 
 
 class Circuit:
-    """Of one provider's model, in this process. ``tell`` hears how long to leave it alone."""
+    """Of one provider's model, in this process. ``tell`` hears how long to leave it alone.
 
-    def __init__(self, provider: str, upstream_model: str, *, failures: int, tell: Tell) -> None:
+    ``key_owner`` is the organization whose own key is used there, None for the platform's: what a
+    provider does to one account there says nothing of the others.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        upstream_model: str,
+        key_owner: int | None = None,
+        *,
+        failures: int,
+        tell: Tell,
+    ) -> None:
         self.provider = provider
         self.upstream_model = upstream_model
+        self.key_owner = key_owner
         self.is_open = False
         self._most_failures = failures
         self._tell = tell
@@ -119,8 +132,12 @@ class Circuit:
         self._failed += failed
 
     @property
-    def _names(self) -> dict[str, str]:
-        return {"provider": self.provider, "upstream_model": self.upstream_model}
+    def _names(self) -> dict[str, str | int]:
+        names: dict[str, str | int] = {
+            "provider": self.provider,
+            "upstream_model": self.upstream_model,
+        }
+        return names if self.key_owner is None else {**names, "key_owner": self.key_owner}
 
 
 class Turn:

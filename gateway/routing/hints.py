@@ -42,7 +42,12 @@ class Hints:
         try:
             heard = orjson.loads(message)
             if heard["owner"] != self._owner:
-                circuit = router.circuit(str(heard["provider"]), str(heard["upstream_model"]))
+                owner = heard["key_owner"]
+                circuit = router.circuit(
+                    str(heard["provider"]),
+                    str(heard["upstream_model"]),
+                    None if owner is None else int(owner),
+                )
                 circuit.rest(float(heard["seconds"]), told=True)
         except (ValueError, KeyError, TypeError):
             log.warning("circuit_hint_not_read")
@@ -51,7 +56,11 @@ class Hints:
         await asyncio.gather(*self._telling)
 
     async def _tell(self, circuit: Circuit, seconds: float) -> None:
-        names = {"provider": circuit.provider, "upstream_model": circuit.upstream_model}
+        names = {
+            "provider": circuit.provider,
+            "upstream_model": circuit.upstream_model,
+            "key_owner": circuit.key_owner,
+        }
         message = orjson.dumps({**names, "seconds": seconds, "owner": self._owner})
         try:
             async with asyncio.timeout(1):

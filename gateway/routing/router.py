@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from gateway.catalog import CatalogModel, Deployment
 from gateway.chat import ChatRequest
 from gateway.providers.base import Provider, Upstream
-from gateway.providers.faults import OverloadedError
+from gateway.providers.faults import OverloadedError, OwnKeyRefusedError
 from gateway.routing.candidates import order_candidates
 from gateway.routing.circuits import Circuit, Tell, Turn
 from gateway.routing.places import Places
@@ -70,19 +70,20 @@ class Router:
         self._providers = providers
         self._failures = failures
         self._tell = tell
-        self._circuits: dict[tuple[str, str], Circuit] = {}
+        self._circuits: dict[tuple[str, str, int | None], Circuit] = {}
         self._places: dict[int, Places] = {}
 
     @property
     def open_circuits(self) -> int:
         return sum(circuit.state != "closed" for circuit in self._circuits.values())
 
-    def circuit(self, provider: str, upstream_model: str) -> Circuit:
-        """Return the circuit of a provider's model, made when it is first asked for."""
-        found = self._circuits.get((provider, upstream_model))
+    def circuit(self, provider: str, upstream_model: str, key_owner: int | None = None) -> Circuit:
+        """Return the circuit of a provider's model under an owner's key, made at its first use."""
+        name = (provider, upstream_model, key_owner)
+        found = self._circuits.get(name)
         if found is None:
-            found = Circuit(provider, upstream_model, failures=self._failures, tell=self._tell)
-            self._circuits[provider, upstream_model] = found
+            found = Circuit(*name, failures=self._failures, tell=self._tell)
+            self._circuits[name] = found
         return found
 
     async def open_first_willing(
@@ -95,6 +96,7 @@ class Router:
         Raises:
             BadRequestError: at once, since the next provider would refuse it too, unless the fault
                 is only that the request cannot be said in a provider's dialect.
+            OwnKeyRefusedError: at once, since another's key must not serve in its place unasked.
             TollgateError: the last failure, when nobody was willing, or the time is over.
 
         """
@@ -126,7 +128,7 @@ class Router:
                 return await self._open(visit, request, model.max_output_tokens)
             except NotCarriedError as error:
                 failure = error
-            except BadRequestError:
+            except (BadRequestError, OwnKeyRefusedError):
                 raise
             except TollgateError as error:
                 failure, attempts = error, attempts + 1
@@ -135,15 +137,16 @@ class Router:
 
     def _in_order(self, model: CatalogModel, request_id: str) -> list[Deployment]:
         found = order_candidates(model.deployments, request_id)
-        return sorted(
-            found, key=lambda each: self.circuit(each.provider, each.upstream_model).goes_last
-        )
+        return sorted(found, key=lambda each: self._circuit_of(each).goes_last)
+
+    def _circuit_of(self, deployment: Deployment) -> Circuit:
+        return self.circuit(deployment.provider, deployment.upstream_model, deployment.key_owner)
 
     def _may_retry(self, attempts: int) -> bool:
         return attempts < MOST_ATTEMPTS and self.retries.spend()
 
     async def _enter(self, deployment: Deployment) -> Visit | None:
-        turn = self.circuit(deployment.provider, deployment.upstream_model).enter()
+        turn = self._circuit_of(deployment).enter()
         if turn is None:
             return None
         places = self._places.setdefault(deployment.provider_id, Places())
@@ -163,7 +166,7 @@ class Router:
                 request, deployment, max_output_tokens=max_output_tokens
             )
         except OverloadedError as error:
-            circuit = self.circuit(deployment.provider, deployment.upstream_model)
+            circuit = self._circuit_of(deployment)
             if error.come_back_s is None:
                 circuit.go_last()
             else:

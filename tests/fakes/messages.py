@@ -2,7 +2,8 @@
 
 A request's own field ``mock`` says how to answer, since unknown fields pass through unchanged:
 ``chunks`` (4), ``delay_ms`` between them (0), ``usage`` (true, false for none, or the figures to
-report), ``fail_after`` chunks (never). ``GET /transcript`` tells what was asked, sent and left.
+report), ``fail_after`` chunks (never), ``status`` (200) and the fields of its ``error``. ``GET
+/transcript`` tells what was asked, sent and left.
 
 Run it: ``python -m tests.fakes.messages PORT``.
 """
@@ -15,7 +16,14 @@ from typing import Any
 from aiohttp import web
 
 WORD = " word"  # one token by our own count
-SCRIPT = {"chunks": 4, "delay_ms": 0, "usage": True, "fail_after": None}
+SCRIPT: dict[str, Any] = {
+    "chunks": 4,
+    "delay_ms": 0,
+    "usage": True,
+    "fail_after": None,
+    "status": 200,
+    "error": {},
+}
 transcript: list[dict[str, Any]] = []
 
 
@@ -53,6 +61,9 @@ async def answer(request: web.Request) -> web.StreamResponse:
         "left": False,
     }
     transcript.append(exchange)
+    if script["status"] != 200:
+        error = {"type": "error", "error": script["error"]}
+        return web.json_response(error, status=script["status"])
     if not asked.get("stream"):
         text = {"type": "text", "text": WORD * script["chunks"]}
         return web.json_response(message(asked["model"], [text], figures(script)))

@@ -4,7 +4,8 @@ A request's own field ``mock`` says how to answer, since unknown fields pass thr
 ``chunks`` (64), ``delay_ms`` between them (0), ``usage`` (true, false for none, or an object to
 report as it is), ``fail_after`` chunks (never), ``stall_after`` chunks (never), ``head_after_ms``
 and ``first_after_ms`` (0) for the answer's head and first chunk, ``comments`` (false) each 100 ms
-of a stall, ``status`` (200). ``GET /transcript`` tells what was asked, sent, and left early.
+of a stall, ``status`` (200) and the fields of its ``error``. ``GET /transcript`` tells what was
+asked, sent, and left early.
 
 Run it: ``python -m tests.fakes.upstream PORT``. It answers fast enough to stand behind a benchmark.
 """
@@ -23,6 +24,7 @@ SCRIPT = {
     "delay_ms": 0,
     "usage": True,
     "status": 200,
+    "error": {},
     "fail_after": None,
     "stall_after": None,
     "head_after_ms": 0,
@@ -111,7 +113,8 @@ class UpstreamProtocol(asyncio.Protocol):
         )
         self.transcript.exchanges.append(self.exchange)
         if script["status"] != 200:
-            self.whole(b'{"error":{"message":"secret detail of the upstream"}}', script["status"])
+            error = {"message": "secret detail of the upstream", **script["error"]}
+            self.whole(json.dumps({"error": error}).encode(), script["status"])
         elif not stream and not is_slow:
             self.exchange.finished = True
             self.whole(completion(request["model"], script["chunks"], usage=script["usage"]))

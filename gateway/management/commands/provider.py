@@ -1,9 +1,10 @@
-"""``manage provider list|create``: who runs models."""
+"""``manage provider list|create|key``: who runs models, and organizations' own keys there."""
 
 import os
 from typing import Any
 
 from accounts.commands import ACTOR, VerbCommand
+from gateway.management.provider_keys import add_key_verbs, do_key
 from gateway.models import Provider
 from gateway.offers import create_provider
 from kernel.cli import print_row, print_rows
@@ -25,6 +26,9 @@ class Command(VerbCommand):
             help="environment variable of this command that holds the provider's key",
         )
 
+        key = verbs.add_parser("key", help="Organizations' own keys at providers.")
+        add_key_verbs(key)
+
     def do_list(self, options: dict[str, Any]) -> None:
         rows = [_row(provider) for provider in Provider.objects.order_by("id")]
         print_rows(rows, as_json=options["json"])
@@ -42,6 +46,9 @@ class Command(VerbCommand):
             actor=ACTOR,
         )
         print_row(_row(provider), as_json=options["json"])
+
+    def do_key(self, options: dict[str, Any]) -> None:
+        do_key(options)
 
 
 def _row(provider: Provider) -> dict[str, Any]:
