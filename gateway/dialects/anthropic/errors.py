@@ -10,6 +10,8 @@ from gateway.dialects.writing import clean
 from kernel.errors import BadRequestError, BudgetError, TollgateError
 
 OVERLOADED = 529
+# Official clients read it from the details, and then send the whole conversation instead.
+NO_THREADS = "thread_unsupported_request"
 _KINDS: Mapping[int, str] = MappingProxyType(
     {
         401: "authentication_error",
@@ -41,6 +43,8 @@ def render_error(error: TollgateError, request_id: str) -> bytes:
     }
     if isinstance(error, BudgetError):
         body["details"] = {"error_code": "enforced_spend_limit_reached"}
+    elif error.code == NO_THREADS:
+        body["details"] = {"error_code": NO_THREADS}
     return orjson.dumps({"type": "error", "error": body, "request_id": request_id})
 
 

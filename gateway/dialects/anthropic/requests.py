@@ -12,6 +12,7 @@ from typing import Any
 from gateway.chat import ChatRequest
 from gateway.dialects.anthropic import fields
 from gateway.dialects.anthropic.blocks import check_cache_control
+from gateway.dialects.anthropic.errors import NO_THREADS
 from gateway.dialects.anthropic.fields import Check, refusal
 from gateway.dialects.anthropic.messages import parse_messages, parse_system
 from gateway.dialects.anthropic.tools import parse_output, parse_tools
@@ -32,13 +33,19 @@ def read_body(body: bytes) -> Envelope:
     """Read a body as far as its model and the presence of messages.
 
     Raises:
-        BadRequestError: no JSON object, no model, no messages.
+        BadRequestError: no JSON object, no model, a thread, no messages.
 
     """
     wire = parse_body(body)
     model = fields.required(wire, "model", "", fields.string)
     if not model:
         raise refusal("model", "String should have at least 1 character")
+    if wire.get("thread") is not None:
+        raise BadRequestError(
+            "Conversations are not stored here: send all messages, and no `thread`.",
+            code=NO_THREADS,
+            param="thread",
+        )
     messages = fields.required(wire, "messages", "", fields.array)
     if not messages:
         raise refusal("messages", "at least one message is required")
