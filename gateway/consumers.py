@@ -21,6 +21,7 @@ from gateway.call import Call, Send
 from gateway.connection import bound_connection
 from gateway.counting import serve_token_count
 from gateway.dialects import anthropic, openai, responses
+from gateway.openapi import render_document
 from gateway.pipeline import serve_completion
 from gateway.runtime import Runtime, current_runtime
 from kernel.errors import (
@@ -128,6 +129,15 @@ class ModelsConsumer(CompletionConsumer):
                 f"Model not found: {wanted[:200]}", code="model_not_found", param="model"
             )
         await call.answer(call.dialect.render_model(models[wanted]))
+
+
+class DocumentConsumer(CompletionConsumer):
+    """Serves GET on the OpenAPI document, to anybody: it says nothing of what is offered."""
+
+    method = "GET"
+
+    async def handle(self, call: Call, runtime: Runtime, scope: Scope) -> None:
+        await call.answer(render_document())
 
 
 class UnknownPathConsumer(CompletionConsumer):

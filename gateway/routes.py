@@ -8,6 +8,7 @@ from django.urls import re_path
 from gateway.consumers import (
     AnthropicModelsConsumer,
     CompletionConsumer,
+    DocumentConsumer,
     EmbeddingsConsumer,
     MessagesConsumer,
     ModelsConsumer,
@@ -31,6 +32,7 @@ routes = [
     route(_OPENAI + r"/embeddings/?$", EmbeddingsConsumer),
     route(_OPENAI + r"/responses/?$", ResponsesConsumer),
     route(_OPENAI + r"/models(?:/(?P<model>.*))?$", ModelsConsumer),
+    route(_OPENAI + r"/openapi\.json$", DocumentConsumer),
     route(r"^anthropic/v1/messages/?$", MessagesConsumer),
     route(r"^anthropic/v1/messages/count_tokens/?$", TokenCountConsumer),
     route(r"^anthropic/v1/models(?:/(?P<model>.*))?$", AnthropicModelsConsumer),

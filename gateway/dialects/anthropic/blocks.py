@@ -22,6 +22,8 @@ class Result:
     is_error: bool
 
 
+CACHE_TYPE = fields.one_of("ephemeral")
+CACHE_TTL = fields.one_of("5m", "1h")
 Block = str | Media | ToolCall | Thought | Result
 _Parse = Callable[[Mapping[str, Any], str], tuple[Block, ...]]
 
@@ -74,8 +76,8 @@ def check_cache_control(holder: Mapping[str, Any], path: str) -> None:
     control = fields.optional(holder, "cache_control", path, fields.mapping)
     if control is not None:
         path = f"{path}.cache_control" if path else "cache_control"
-        fields.required(control, "type", path, fields.one_of("ephemeral"))
-        fields.optional(control, "ttl", path, fields.one_of("5m", "1h"))
+        fields.required(control, "type", path, CACHE_TYPE)
+        fields.optional(control, "ttl", path, CACHE_TTL)
 
 
 def _parse_text(block: Mapping[str, Any], path: str) -> tuple[Block, ...]:

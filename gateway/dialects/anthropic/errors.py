@@ -12,7 +12,7 @@ from kernel.errors import BadRequestError, BudgetError, TollgateError
 OVERLOADED = 529
 # Official clients read it from the details, and then send the whole conversation instead.
 NO_THREADS = "thread_unsupported_request"
-_KINDS: Mapping[int, str] = MappingProxyType(
+KINDS: Mapping[int, str] = MappingProxyType(
     {
         401: "authentication_error",
         402: "billing_error",
@@ -38,7 +38,7 @@ def error_status(error: TollgateError) -> int:
 def render_error(error: TollgateError, request_id: str) -> bytes:
     """Return the body of an error, in valid UTF-8 whatever the message quotes."""
     body: dict[str, Any] = {
-        "type": _KINDS.get(error.http_status, "invalid_request_error"),
+        "type": KINDS.get(error.http_status, "invalid_request_error"),
         "message": clean(_message(error)),
     }
     if isinstance(error, BudgetError):

@@ -7,6 +7,8 @@ booleans are no numbers, and an integer must be written as one.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gateway.dialects import schemas
+from gateway.dialects.schemas import takes
 from kernel.errors import BadRequestError
 
 Check = Callable[[str, Any], None]
@@ -31,6 +33,7 @@ def shown(value: object) -> str:
 def decimal(low: float, high: float) -> Check:
     """Check a number, whole or not, between ``low`` and ``high`` inclusive."""
 
+    @takes({"type": "number", "minimum": low, "maximum": high})
     def check(path: str, value: Any) -> None:
         if type(value) is not float and type(value) is not int:
             raise refusal(path, "Input should be a valid number")
@@ -43,6 +46,7 @@ def decimal(low: float, high: float) -> Check:
 def integer(low: int) -> Check:
     """Check a number without a fraction that is at least ``low`` and fits 64 bits."""
 
+    @takes({"type": "integer", "minimum": low, "maximum": 2**63 - 1})
     def check(path: str, value: Any) -> None:
         if type(value) is not int or value >= 2**63:
             raise refusal(path, "Input should be a valid integer")
@@ -52,26 +56,31 @@ def integer(low: int) -> Check:
     return check
 
 
+@takes(schemas.BOOLEAN)
 def boolean(path: str, value: Any) -> None:
     if type(value) is not bool:
         raise refusal(path, "Input should be a valid boolean")
 
 
+@takes(schemas.STRING)
 def string(path: str, value: Any) -> None:
     if type(value) is not str:
         raise refusal(path, "Input should be a valid string")
 
 
+@takes(schemas.OBJECT)
 def mapping(path: str, value: Any) -> None:
     if type(value) is not dict:
         raise refusal(path, "Input should be an object")
 
 
+@takes(schemas.ARRAY)
 def array(path: str, value: Any) -> None:
     if type(value) is not list:
         raise refusal(path, "Input should be a valid array")
 
 
+@takes({})
 def any_value(path: str, value: Any) -> None:
     """Let a field pass whose only rule is that it may be there."""
 
@@ -80,6 +89,7 @@ def one_of(*words: str) -> Check:
     """Check for one of a few words."""
     expected = ", ".join(f"'{word}'" for word in words)
 
+    @takes(schemas.word(*words))
     def check(path: str, value: Any) -> None:
         if type(value) is not str or value not in words:
             raise refusal(path, f"Input should be one of {expected}, not '{shown(value)}'")
@@ -90,6 +100,7 @@ def one_of(*words: str) -> Check:
 def limited_string(most: int) -> Check:
     """Check for a string of at most ``most`` characters."""
 
+    @takes({"type": "string", "maxLength": most})
     def check(path: str, value: Any) -> None:
         string(path, value)
         if len(value) > most:

@@ -9,9 +9,9 @@ from gateway.dialects.anthropic import fields
 from gateway.dialects.anthropic.fields import refusal, shown
 from kernel.addresses import is_public_url
 
-_IMAGE_TYPE = fields.one_of("image/jpeg", "image/png", "image/gif", "image/webp")
-_PDF_TYPE = fields.one_of("application/pdf")
-_TEXT_TYPE = fields.one_of("text/plain")
+IMAGE_TYPE = fields.one_of("image/jpeg", "image/png", "image/gif", "image/webp")
+PDF_TYPE = fields.one_of("application/pdf")
+TEXT_TYPE = fields.one_of("text/plain")
 
 
 def parse_image(block: Mapping[str, Any], path: str) -> Media:
@@ -25,7 +25,7 @@ def parse_image(block: Mapping[str, Any], path: str) -> Media:
     path = f"{path}.source"
     match fields.required(source, "type", path, fields.string):
         case "base64":
-            return Media("image", _data_url(source, path, _IMAGE_TYPE))
+            return Media("image", _data_url(source, path, IMAGE_TYPE))
         case "url":
             return Media("image", _public_url(source, path))
         case kind:
@@ -47,13 +47,13 @@ def parse_document(block: Mapping[str, Any], path: str) -> tuple[Part, ...]:
     about = tuple(text for text in (title, context) if text)
     match fields.required(source, "type", path, fields.string):
         case "base64":
-            pdf = Media("document", _data_url(source, path, _PDF_TYPE), name=title)
+            pdf = Media("document", _data_url(source, path, PDF_TYPE), name=title)
             return (context, pdf) if context else (pdf,)
         case "url":
             pdf = Media("document", _public_url(source, path), name=title)
             return (context, pdf) if context else (pdf,)
         case "text":
-            fields.required(source, "media_type", path, _TEXT_TYPE)
+            fields.required(source, "media_type", path, TEXT_TYPE)
             return (*about, fields.required(source, "data", path, fields.string))
         case "content":
             return (*about, *_parse_content(source, path))

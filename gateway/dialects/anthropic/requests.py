@@ -18,15 +18,18 @@ from gateway.dialects.anthropic.messages import parse_messages, parse_system
 from gateway.dialects.anthropic.tools import parse_output, parse_tools
 from gateway.dialects.base import Envelope
 from gateway.dialects.bodies import PromptTooLongError, find_room, parse_body
+from gateway.dialects.schemas import OBJECT, STRING, array_of, nullable, object_of, schema_of, takes
 from kernel.errors import BadRequestError
 
 LEAST_BUDGET = 1024
 MOST_STOPS = 100
-_STOP = fields.limited_string(1024)
+MOST_STOP_LENGTH = 1024
+_STOP = fields.limited_string(MOST_STOP_LENGTH)
+_USER_ID = fields.limited_string(512)
 _MEDIUM_BUDGET = 4096
 _HIGH_BUDGET = 16_384
-_THINKING = fields.one_of("enabled", "adaptive", "between_tools", "disabled")
-_BUDGET = fields.integer(LEAST_BUDGET)
+THINKING = fields.one_of("enabled", "adaptive", "between_tools", "disabled")
+BUDGET = fields.integer(LEAST_BUDGET)
 
 
 def read_body(body: bytes) -> Envelope:
@@ -118,10 +121,10 @@ def _output_limit(
 def _check_thinking(thinking: Mapping[str, Any] | None, limit: int | None) -> None:
     if thinking is None:
         return
-    kind = fields.required(thinking, "type", "thinking", _THINKING)
+    kind = fields.required(thinking, "type", "thinking", THINKING)
     if kind != "enabled":
         return
-    budget = fields.required(thinking, "budget_tokens", "thinking", _BUDGET)
+    budget = fields.required(thinking, "budget_tokens", "thinking", BUDGET)
     if limit is not None and budget >= limit:
         raise refusal("thinking.budget_tokens", "`max_tokens` must be greater than this budget")
 
@@ -138,6 +141,7 @@ def _effort(thinking: Mapping[str, Any] | None) -> str | None:
     return "medium" if budget < _HIGH_BUDGET else "high"
 
 
+@takes(array_of({"type": "string", "minLength": 1, "maxLength": MOST_STOP_LENGTH}, most=MOST_STOPS))
 def _check_stops(path: str, value: Any) -> None:
     fields.array(path, value)
     if len(value) > MOST_STOPS:
@@ -148,11 +152,13 @@ def _check_stops(path: str, value: Any) -> None:
             raise refusal(f"{path}.{place}", "each stop sequence must be non-empty")
 
 
+@takes(object_of({}, {"user_id": nullable(schema_of(_USER_ID))}))
 def _check_metadata(path: str, value: Any) -> None:
     fields.mapping(path, value)
-    fields.optional(value, "user_id", path, fields.limited_string(512))
+    fields.optional(value, "user_id", path, _USER_ID)
 
 
+@takes({"anyOf": [STRING, OBJECT]})
 def _check_container(path: str, value: Any) -> None:
     if type(value) is not dict:
         fields.string(path, value)

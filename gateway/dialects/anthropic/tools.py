@@ -15,8 +15,9 @@ from gateway.dialects.json_schema import find_fault
 
 MOST_SCHEMA_LENGTH = 256 * 1024
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_EFFORT = fields.one_of("low", "medium", "high", "xhigh", "max")
-_MODES = {
+NAME_SCHEMA = {"type": "string", "pattern": f"^{_NAME.pattern}$"}
+EFFORT = fields.one_of("low", "medium", "high", "xhigh", "max")
+MODES = {
     "auto": ToolMode.AUTO,
     "any": ToolMode.REQUIRED,
     "tool": ToolMode.REQUIRED,
@@ -57,7 +58,7 @@ def parse_tools(wire: Mapping[str, Any]) -> ToolSetting:
     choice = fields.optional(wire, "tool_choice", "", fields.mapping)
     if choice is None:
         return ToolSetting(defined, defined, ToolMode.AUTO if defined else ToolMode.NONE)
-    kind = fields.required(choice, "type", "tool_choice", fields.one_of(*_MODES))
+    kind = fields.required(choice, "type", "tool_choice", fields.one_of(*MODES))
     alone = fields.optional(choice, "disable_parallel_tool_use", "tool_choice", fields.boolean)
     if kind in ("any", "tool") and not defined:
         raise refusal("tool_choice", "may only demand a tool while `tools` are given")
@@ -67,7 +68,7 @@ def parse_tools(wire: Mapping[str, Any]) -> ToolSetting:
         if name not in by_name:
             raise refusal("tool_choice.name", f"Tool '{shown(name)}' not found in provided tools")
         wanted = (by_name[name],)
-    mode = _MODES[kind] if defined else ToolMode.NONE
+    mode = MODES[kind] if defined else ToolMode.NONE
     return ToolSetting(defined, wanted, mode, alone is not True)
 
 
@@ -115,7 +116,7 @@ def parse_output(wire: Mapping[str, Any]) -> OutputSetting:
     config = fields.optional(wire, "output_config", "", fields.mapping)
     if config is None:
         return OutputSetting(PLAIN_TEXT, None)
-    effort = fields.optional(config, "effort", "output_config", _EFFORT)
+    effort = fields.optional(config, "effort", "output_config", EFFORT)
     path = "output_config.format"
     form = fields.optional(config, "format", "output_config", fields.mapping)
     if form is None:

@@ -26,9 +26,9 @@ from kernel.errors import UpstreamError
 
 MOST_INPUTS = 2_048
 MOST_DIMENSIONS = 2**16
-_TOKEN = fields.integer(0, 2**31 - 1)
-_FORMAT = fields.one_of("float", "base64")
-_DIMENSIONS = fields.integer(1, MOST_DIMENSIONS)
+TOKEN = fields.integer(0, 2**31 - 1)
+FORMAT = fields.one_of("float", "base64")
+DIMENSIONS = fields.integer(1, MOST_DIMENSIONS)
 
 
 def read_body(body: bytes) -> Envelope:
@@ -54,8 +54,8 @@ def check_request(envelope: Envelope, *, context_tokens: int) -> ChatRequest:
     """
     wire = envelope.wire
     for name, check in (
-        ("encoding_format", _FORMAT),
-        ("dimensions", _DIMENSIONS),
+        ("encoding_format", FORMAT),
+        ("dimensions", DIMENSIONS),
         ("user", fields.string),
     ):
         if wire.get(name) is not None:
@@ -97,7 +97,7 @@ def _tokens(sent: Any) -> tuple[int, ...]:
     if not sent:
         raise refusal("input", "Invalid 'input': the array of tokens is empty.", "empty_array")
     for token in sent:
-        _TOKEN("input", token)
+        TOKEN("input", token)
     return tuple(sent)
 
 

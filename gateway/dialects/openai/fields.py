@@ -7,6 +7,8 @@ numbers, and an integer must be written as one: ``1.0`` is a decimal.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gateway.dialects import schemas
+from gateway.dialects.schemas import takes
 from kernel.errors import BadRequestError
 
 Check = Callable[[str, Any], None]
@@ -80,6 +82,7 @@ def _above(param: str, kind: str, high: object, value: object) -> BadRequestErro
 def decimal(low: float, high: float) -> Check:
     """Check a number, whole or not, between ``low`` and ``high`` inclusive."""
 
+    @takes({"type": "number", "minimum": low, "maximum": high})
     def check(param: str, value: Any) -> None:
         if type(value) is not float and type(value) is not int:
             raise wrong_type(param, "a decimal", value)
@@ -97,6 +100,7 @@ def integer(low: int, high: int) -> Check:
     What is too big for 64 bits arrives as a float: it is out of range, not of another type.
     """
 
+    @takes({"type": "integer", "minimum": low, "maximum": high})
     def check(param: str, value: Any) -> None:
         is_huge = type(value) is float and abs(value) >= _BEYOND_64_BITS
         if type(value) is not int and not is_huge:
@@ -109,26 +113,31 @@ def integer(low: int, high: int) -> Check:
     return check
 
 
+@takes(schemas.BOOLEAN)
 def boolean(param: str, value: Any) -> None:
     if type(value) is not bool:
         raise wrong_type(param, "a boolean", value)
 
 
+@takes(schemas.STRING)
 def string(param: str, value: Any) -> None:
     if type(value) is not str:
         raise wrong_type(param, "a string", value)
 
 
+@takes(schemas.OBJECT)
 def mapping(param: str, value: Any) -> None:
     if type(value) is not dict:
         raise wrong_type(param, "an object", value)
 
 
+@takes(schemas.ARRAY)
 def array(param: str, value: Any) -> None:
     if type(value) is not list:
         raise wrong_type(param, "an array", value)
 
 
+@takes({})
 def any_value(param: str, value: Any) -> None:
     """Let a field pass whose only rule is that it may be there."""
 
@@ -147,6 +156,7 @@ def one_of(*words: str) -> Check:
     """Check for one of a few words."""
     supported = ", ".join(f"'{word}'" for word in words)
 
+    @takes(schemas.word(*words))
     def check(param: str, value: Any) -> None:
         string(param, value)
         if value not in words:
@@ -160,6 +170,7 @@ def one_of(*words: str) -> Check:
 def limited_string(most: int) -> Check:
     """Check for a string of at most ``most`` characters."""
 
+    @takes({"type": "string", "maxLength": most})
     def check(param: str, value: Any) -> None:
         string(param, value)
         if len(value) > most:

@@ -13,7 +13,7 @@ from kernel.addresses import is_public_url
 _IMAGE_DATA = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,", re.IGNORECASE)
 _VIDEO_DATA = re.compile(r"data:video/[a-z0-9.+-]+;base64,", re.IGNORECASE)
 _PDF_DATA = re.compile(r"data:application/pdf;base64,", re.IGNORECASE)
-_AUDIO_FORMAT = fields.one_of("wav", "mp3")
+AUDIO_FORMAT = fields.one_of("wav", "mp3")
 DETAIL = fields.one_of("auto", "low", "high", "original")
 
 
@@ -50,7 +50,7 @@ def parse_audio(part: Mapping[str, Any], path: str) -> Media:
     audio = fields.required(part, "input_audio", path, fields.mapping)
     path = f"{path}.input_audio"
     text = fields.required(audio, "data", path, fields.string)
-    form = fields.required(audio, "format", path, _AUDIO_FORMAT)
+    form = fields.required(audio, "format", path, AUDIO_FORMAT)
     _check_base64(text, f"{path}.data")
     return Media("audio", f"data:audio/{form};base64,{text}")
 

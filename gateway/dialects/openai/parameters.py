@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.dialects.openai import fields
 from gateway.dialects.openai.fields import Check, refusal, shown, unsupported
+from gateway.dialects.schemas import BOOLEAN, array_of, nullable, object_of, schema_of, takes, word
 
 MOST_STOPS = 4
 MOST_CHOICES = 128
@@ -16,6 +17,7 @@ _PENALTY = fields.decimal(-2, 2)
 _BIAS = fields.decimal(-100, 100)
 _METADATA_KEY = fields.limited_string(64)
 _METADATA_VALUE = fields.limited_string(512)
+_STOP_TEXT = {"type": "string", "minLength": 1}
 
 
 def check_parameters(wire: Mapping[str, Any]) -> None:
@@ -32,6 +34,7 @@ def check_parameters(wire: Mapping[str, Any]) -> None:
                 check(name, value)
 
 
+@takes({"anyOf": [_STOP_TEXT, array_of(_STOP_TEXT, most=MOST_STOPS)]})
 def _check_stop(param: str, value: Any) -> None:
     if type(value) is str:
         _check_stop_text(param, value)
@@ -49,18 +52,30 @@ def _check_stop_text(param: str, text: Any) -> None:
         raise refusal(param, f"Invalid '{param}': an empty string would stop at once.")
 
 
+@takes(
+    object_of({}, {"include_usage": nullable(BOOLEAN), "include_obfuscation": nullable(BOOLEAN)})
+)
 def _check_stream_options(param: str, value: Any) -> None:
     fields.mapping(param, value)
     for name in ("include_usage", "include_obfuscation"):
         fields.optional(value, name, param, fields.boolean)
 
 
+@takes({"type": "object", "additionalProperties": schema_of(_BIAS)})
 def _check_logit_bias(param: str, value: Any) -> None:
     fields.mapping(param, value)
     for token, bias in value.items():
         _BIAS(f"{param}.{shown(token)}", bias)
 
 
+@takes(
+    {
+        "type": "object",
+        "maxProperties": MOST_METADATA,
+        "propertyNames": schema_of(_METADATA_KEY),
+        "additionalProperties": schema_of(_METADATA_VALUE),
+    }
+)
 def check_metadata(param: str, value: Any) -> None:
     """Check pairs of short texts."""
     fields.mapping(param, value)
@@ -71,6 +86,7 @@ def check_metadata(param: str, value: Any) -> None:
         _METADATA_VALUE(f"{param}.{key}", text)
 
 
+@takes(array_of(word("text")))
 def _check_modalities(param: str, value: Any) -> None:
     fields.array(param, value)
     for place, modality in enumerate(value):
@@ -80,6 +96,7 @@ def _check_modalities(param: str, value: Any) -> None:
             raise unsupported(param, f"The modality '{shown(modality)}'")
 
 
+@takes(object_of({"type": word("content")}, {}))
 def _check_prediction(param: str, value: Any) -> None:
     fields.mapping(param, value)
     fields.required(value, "type", param, fields.one_of("content"))

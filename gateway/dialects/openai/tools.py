@@ -16,6 +16,7 @@ MOST_TOOLS = 128
 MOST_NAME_LENGTH = 64
 MOST_SCHEMA_LENGTH = 256 * 1024
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+NAME_SCHEMA = {"type": "string", "pattern": f"^{_NAME.pattern}$", "maxLength": MOST_NAME_LENGTH}
 _OF_LENGTH = fields.limited_string(MOST_NAME_LENGTH)
 
 

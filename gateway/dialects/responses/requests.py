@@ -15,9 +15,11 @@ from gateway.dialects.openai.requests import EFFORTS, WITHOUT_THINKING, read_mod
 from gateway.dialects.openai.tools import parse_schema_format
 from gateway.dialects.responses.inputs import parse_input
 from gateway.dialects.responses.tools import parse_tools
+from gateway.dialects.schemas import NULL, STRING, nullable, object_of, schema_of, takes
 
 _EFFORT = fields.one_of("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _FORMAT = fields.one_of("text", "json_object", "json_schema")
+VERBOSITY = fields.one_of("low", "medium", "high")
 
 
 def read_body(body: bytes) -> Envelope:
@@ -45,7 +47,7 @@ def check_request(
     """
     wire = envelope.wire
     for name, value in wire.items():
-        check = _PARAMETERS.get(name)
+        check = PARAMETERS.get(name)
         if check is not None and value is not None:
             check(name, value)
     limit = wire.get("max_output_tokens")
@@ -105,17 +107,20 @@ def _parse_format(text: Mapping[str, Any] | None) -> ResponseFormat:
     return ResponseFormat(FormatKind.JSON_OBJECT) if kind == "json_object" else PLAIN_TEXT
 
 
+@takes(object_of({}, {"effort": nullable(schema_of(_EFFORT)), "summary": nullable(STRING)}))
 def _check_reasoning(param: str, value: Any) -> None:
     fields.mapping(param, value)
     fields.optional(value, "effort", param, _EFFORT)
     fields.optional(value, "summary", param, fields.string)
 
 
+@takes(object_of({}, {"verbosity": nullable(schema_of(VERBOSITY))}))
 def _check_text(param: str, value: Any) -> None:
     fields.mapping(param, value)
-    fields.optional(value, "verbosity", param, fields.one_of("low", "medium", "high"))
+    fields.optional(value, "verbosity", param, VERBOSITY)
 
 
+@takes(NULL)
 def _refuse_stored(param: str, _value: Any) -> None:
     raise refusal(
         param,
@@ -125,23 +130,26 @@ def _refuse_stored(param: str, _value: Any) -> None:
     )
 
 
+@takes({"type": "boolean", "enum": [False]})
 def _refuse_true(param: str, value: Any) -> None:
     fields.boolean(param, value)
     if value:
         raise fields.unsupported(param, f"'{param}': true")
 
 
+@takes({"type": "integer", "enum": [0]})
 def _refuse_odds(param: str, value: Any) -> None:
     fields.integer(0, 20)(param, value)
     if value:
         raise fields.unsupported(param, "A question for log probabilities")
 
 
+@takes(NULL)
 def _refuse(param: str, _value: Any) -> None:
     raise fields.unsupported(param, f"'{param}'")
 
 
-_PARAMETERS: Mapping[str, Check] = MappingProxyType(
+PARAMETERS: Mapping[str, Check] = MappingProxyType(
     {
         "instructions": fields.string,
         "max_output_tokens": fields.integer(1, 2**63 - 1),
