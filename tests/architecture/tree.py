@@ -16,6 +16,7 @@ PACKAGES = (
     "platform/pages",
     "platform/stack",
 )
+NOT_OURS = {"migrations", "node_modules"}
 
 
 def name_of(path: Path) -> str:
@@ -33,11 +34,11 @@ def tracked_files() -> tuple[Path, ...]:
 
 
 def sources(*folders: str, suffix: str = ".py") -> Iterator[Path]:
-    """Yield our own files below the folders; migrations are generated and not meant."""
+    """Yield our own files below the folders: no generated migrations, no installed packages."""
     for folder in folders:
         found = sorted((ROOT / folder).rglob(f"*{suffix}"))
         assert found or suffix != ".py", f"{folder} is empty: the rule would check nothing"
-        yield from (path for path in found if "migrations" not in path.parts)
+        yield from (path for path in found if NOT_OURS.isdisjoint(path.parts))
 
 
 @cache
