@@ -1,9 +1,10 @@
 """Drift: how far providers' figures are from our own counts, and what calls earn.
 
 Compared are completed calls that are charged on the provider's figures and that we counted too:
-text only, since pictures and sound are counted nowhere but there. Thinking may be relayed or
-hidden: from ``output`` to ``output + reasoning``, the figure nearest to our count is compared.
-Tokens are cut differently everywhere: it is a change of the difference that says something.
+text only, since pictures and sound are counted nowhere but there, and not out of the cache.
+Thinking may be relayed or hidden: from ``output`` to ``output + reasoning``, the figure nearest to
+our count is compared. Tokens are cut differently everywhere: it is a change of the difference that
+says something.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ _QUERY: LiteralString = """
 with calls as (
   select u.*, u.evidence = 'provider' and u.outcome = 'completed' and u.counted_input is not null
       and u.counted_output is not null and u.image + u.audio_input + u.audio_output = 0
+      and u.cache_percent is null
       as is_compared,
     u.input + u.cached_input + u.cache_write + u.embedding as prompt,
     least(greatest(u.counted_output, u.output), u.output + u.reasoning) as completion

@@ -96,6 +96,7 @@ class Closing:
 
     ``counted_input`` and ``counted_output`` are our own counts in tokens, whatever the evidence;
     ``upstream_nanos`` is the provider's charge, None where its cost is not on file.
+    ``cache_percent`` is the share of the price that an answer out of the cache costs.
     """
 
     request_id: str
@@ -110,6 +111,7 @@ class Closing:
     counted_input: int | None = None
     counted_output: int | None = None
     upstream_nanos: int | None = None
+    cache_percent: int | None = None
 
     def as_row(self) -> dict[str, Any]:
         if self.act is not Act.SETTLE:
@@ -127,6 +129,7 @@ class Closing:
             "counted_input": self.counted_input,
             "counted_output": self.counted_output,
             "upstream": self.upstream_nanos,
+            "cache_percent": self.cache_percent,
         }
 
 
@@ -147,6 +150,7 @@ def parse_closing(row: Mapping[str, Any]) -> Closing:
         counted_input=row.get("counted_input"),
         counted_output=row.get("counted_output"),
         upstream_nanos=row.get("upstream"),
+        cache_percent=row.get("cache_percent"),
     )
 
 

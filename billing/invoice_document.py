@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import typst
 from django.conf import settings
 
-from billing.models import Invoice
+from billing.models import Invoice, InvoiceLine
 from kernel.money import NANOS_PER_CENT, render_cents, render_usd, round_half_up
 
 TEMPLATE = Path(settings.BASE_DIR) / "templates" / "billing" / "invoice.typ"
@@ -52,7 +52,7 @@ def _facts(invoice: Invoice, period: str) -> dict[str, object]:
             {
                 "project": line.project_name,
                 "model": line.model,
-                "bucket": line.bucket.replace("_", " "),
+                "bucket": _bucket(line),
                 "quantity": f"{int(line.quantity):,}",
                 "price": render_usd(line.price_nanos, places=2),
                 "amount": render_cents(line.amount_cents),
@@ -60,3 +60,8 @@ def _facts(invoice: Invoice, period: str) -> dict[str, object]:
             for line in invoice.lines.order_by("seq")
         ],
     }
+
+
+def _bucket(line: InvoiceLine) -> str:
+    name = line.bucket.replace("_", " ")
+    return name if line.cache_percent is None else f"{name}, cached ({line.cache_percent} %)"

@@ -1,5 +1,7 @@
 """The lines of an invoice: project × model × token bucket × price version, summing to the ledger.
 
+Answers out of the cache cost a share of the version's price, and have lines of their own.
+
 A request is rounded to whole nanos once, over all its buckets; so the buckets of many requests,
 each priced exactly, differ from what was charged by less than a nano a request. That difference
 stands in the group's largest line, and a line therefore says what was charged, to the nano.
@@ -19,14 +21,17 @@ from billing.pricing import Price
 from billing.usage import BUCKETS
 from kernel.money import NANOS_PER_CENT, UNITS_PER_PRICE, round_half_even, round_half_up
 
+_GROUP = ("project_id", "model", "price_version_id", "cache_percent")
+
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """So many units of a bucket at one price; a bucket with tiers has several."""
+    """So many units of a bucket at ``percent`` of a price; a bucket with tiers has several."""
 
     bucket: str
     quantity: int
     price_nanos: int
+    percent: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +56,18 @@ def draw_lines(invoice: Invoice) -> None:
         occurred_at__lt=invoice.period_end,
     )
     groups = (
-        usage.values("project_id", "model", "price_version_id")
+        usage.values(*_GROUP)
         .annotate(
             charged=Sum("amount_nanos"),
             requests=Sum("calls"),
             **{f"total_{bucket}": Sum(bucket) for bucket in BUCKETS},
         )
-        .order_by("project_id", "model", "price_version_id")
+        .order_by(*_GROUP)
     )
     versions = PriceVersion.objects.in_bulk({group["price_version_id"] for group in groups})
     for group in groups:
         version = versions[group["price_version_id"]]
-        group_usage = usage.filter(
-            project_id=group["project_id"], model=group["model"], price_version_id=version.pk
-        )
+        group_usage = usage.filter(**{f"{column}__exact": group[column] for column in _GROUP})
         portions = _portions(as_price(version), dict(group), group_usage)
         for part in split_charge(portions, int(group["charged"])):
             lines.append(
@@ -77,6 +80,7 @@ def draw_lines(invoice: Invoice) -> None:
                     bucket=part.bucket,
                     price_version=version,
                     price_nanos=part.price_nanos,
+                    cache_percent=group["cache_percent"],
                     quantity=part.quantity,
                     requests=group["requests"],
                     amount_nanos=part.amount_nanos,
@@ -98,11 +102,13 @@ def split_charge(portions: Sequence[Portion], charged_nanos: int) -> list[_Part]
         _Part(
             portion.bucket,
             portion.quantity,
-            portion.price_nanos,
-            round_half_even(portion.quantity * portion.price_nanos, UNITS_PER_PRICE),
+            round_half_even(portion.price_nanos * portion.percent, 100),
+            round_half_even(
+                portion.quantity * portion.price_nanos * portion.percent, UNITS_PER_PRICE * 100
+            ),
         )
         for portion in portions
-        if portion.quantity and portion.price_nanos
+        if portion.quantity and portion.price_nanos and portion.percent
     ]
     if not parts:
         return []
@@ -116,14 +122,15 @@ def split_charge(portions: Sequence[Portion], charged_nanos: int) -> list[_Part]
 
 
 def _portions(price: Price, totals: Mapping[str, Any], usage: QuerySet[NetUsage]) -> list[Portion]:
+    percent = 100 if totals["cache_percent"] is None else totals["cache_percent"]
     portions = []
     for bucket in BUCKETS:
         quantity, nanos = int(totals[f"total_{bucket}"]), getattr(price.per_million, bucket)
         for tier in price.tiers.get(bucket, ()):
             above = _units_above(usage, bucket, tier.above)
-            portions.append(Portion(bucket, quantity - above, nanos))
+            portions.append(Portion(bucket, quantity - above, nanos, percent))
             quantity, nanos = above, tier.nanos
-        portions.append(Portion(bucket, quantity, nanos))
+        portions.append(Portion(bucket, quantity, nanos, percent))
     return portions
 
 

@@ -1,8 +1,10 @@
 """What a price would have changed: the usage of the last days, charged again."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 
 from django.db import connection
 
@@ -25,6 +27,9 @@ group by org_id order by sum(amount_nanos) desc, org_id
 """  # noqa: S608 # column names of our own
 _ABOVE = """select org_id, {sums} from billing_usagenet
 where model = %(model)s and occurred_at >= %(since)s and org_id = any(%(orgs)s) group by org_id"""
+_CACHED = """select org_id, 100 - cache_percent, {sums} from billing_usagenet
+where model = %(model)s and occurred_at >= %(since)s and org_id = any(%(orgs)s)
+  and cache_percent is not null group by 1, 2"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,8 @@ def preview_price(spec: PriceSpec, *, days: int) -> list[Effect]:
     with connection.cursor() as cursor:
         cursor.execute(USED, asked)
         rows = cursor.fetchall()
-    above = _above_tiers(spec, {**asked, "orgs": [row[0] for row in rows]})
+    asked["orgs"] = [row[0] for row in rows]
+    above, spared = _above_tiers(spec, asked), _spared_by_cache(spec, asked)
     orgs = Organization.objects.in_bulk([row[0] for row in rows])
     effects = []
     for org_id, requests, charged, *quantities in rows:
@@ -71,15 +77,44 @@ def preview_price(spec: PriceSpec, *, days: int) -> list[Effect]:
             int(quantity) * getattr(spec.per_million, bucket)
             for bucket, quantity in zip(BUCKETS, quantities, strict=True)
         )
-        would_be = round_half_even(total + above.get(org_id, 0), UNITS_PER_PRICE)
+        total += above.get(org_id, 0)
+        would_be = round_half_even(total * 100 - spared[org_id], UNITS_PER_PRICE * 100)
         effects.append(Effect(orgs[org_id], int(requests), int(charged), would_be))
     return effects
 
 
 def _above_tiers(spec: PriceSpec, asked: dict[str, Any]) -> dict[int, int]:
     """Return what tiers add, request by request, in nanos per million units by organization."""
-    steps = [
-        (bucket, tier.above, tier.nanos - before)
+    steps = _steps(spec)
+    if not steps or not asked["orgs"]:
+        return {}
+    sums = ", ".join(step.units for step in steps)
+    with connection.cursor() as cursor:
+        cursor.execute(_ABOVE.format(sums=sums), asked)
+        rows = cursor.fetchall()
+    return {org_id: _total(steps, quantities) for org_id, *quantities in rows}
+
+
+def _spared_by_cache(spec: PriceSpec, asked: dict[str, Any]) -> Mapping[int, int]:
+    """Return what answers out of the cache do not cost, in nanos per 100 million units."""
+    firsts = [_Step(f"sum({bucket})", getattr(spec.per_million, bucket)) for bucket in BUCKETS]
+    steps = [*firsts, *_steps(spec)]
+    sums = ", ".join(step.units for step in steps)
+    with connection.cursor() as cursor:
+        cursor.execute(_CACHED.format(sums=sums), asked)
+        rows = cursor.fetchall()
+    spared: defaultdict[int, int] = defaultdict(int)
+    for org_id, percent, *quantities in rows:
+        spared[org_id] += percent * _total(steps, quantities)
+    return spared
+
+
+def _steps(spec: PriceSpec) -> list["_Step"]:
+    return [
+        _Step(
+            f"sum(greatest({bucket} - {tier.above}, 0) - greatest(-{bucket} - {tier.above}, 0))",
+            tier.nanos - before,
+        )
         for bucket, tiers in spec.tiers.items()
         for tier, before in zip(
             tiers,
@@ -87,16 +122,14 @@ def _above_tiers(spec: PriceSpec, asked: dict[str, Any]) -> dict[int, int]:
             strict=False,
         )
     ]
-    if not steps or not asked["orgs"]:
-        return {}
-    sums = ", ".join(
-        f"sum(greatest({bucket} - {above}, 0) - greatest(-{bucket} - {above}, 0))"
-        for bucket, above, _ in steps
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(_ABOVE.format(sums=sums), asked)
-        rows = cursor.fetchall()
-    return {
-        org_id: sum(int(units) * step[2] for units, step in zip(quantities, steps, strict=True))
-        for org_id, *quantities in rows
-    }
+
+
+class _Step(NamedTuple):
+    """Units, as a sum over usage, and what each adds to the price in nanos per million."""
+
+    units: str
+    nanos: int
+
+
+def _total(steps: Sequence[_Step], quantities: Sequence[Any]) -> int:
+    return sum(int(units) * step.nanos for units, step in zip(quantities, steps, strict=True))

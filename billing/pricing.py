@@ -2,11 +2,12 @@
 
 A charge is the sum over buckets of quantity × price, in integers, divided by the 1,000,000 units a
 price is for, and rounded half to even: once a request, never per bucket. Tiers are graduated within
-one request: what lies above a tier's bound costs the tier's price, what lies below is untouched.
+one request: what lies above a tier's bound costs the tier's price, what lies below is untouched. An
+answer out of the cache costs a share of the sum, in whole per cent, before that rounding.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from billing.usage import BUCKETS, Usage
@@ -27,11 +28,15 @@ OUTPUT_BUCKETS = ("output", "reasoning", "audio_output")
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """One version of a model's price: nanos per 1,000,000 units by bucket."""
+    """One version of a model's price: nanos per 1,000,000 units by bucket.
+
+    ``cache_percent`` is the share of it that an answer out of the cache costs, None for others.
+    """
 
     version_id: int
     per_million: Usage
     tiers: Tiers = field(default_factory=dict)
+    cache_percent: int | None = None
 
     def charge(self, usage: Usage) -> Nanos:
         """Return what ``usage`` costs, rounded half to even to whole nanos."""
@@ -40,11 +45,16 @@ class Price:
         )
         for bucket in self.tiers:
             total += self._above_tiers(bucket, getattr(usage, bucket))
-        return Nanos(round_half_even(total, UNITS_PER_PRICE))
+        return Nanos(round_half_even(total * self._percent, UNITS_PER_PRICE * 100))
+
+    def from_cache(self, percent: int) -> "Price":
+        """Return what an answer out of the cache costs: ``percent`` of everything."""
+        assert 0 <= percent <= 100, "a share of a price"  # noqa: PLR2004 # per cent
+        return replace(self, cache_percent=percent)
 
     @property
     def is_free(self) -> bool:
-        return not self.tiers and not any(self.per_million.as_dict())
+        return not self._percent or not (self.tiers or any(self.per_million.as_dict()))
 
     @property
     def highest_input(self) -> int:
@@ -69,7 +79,18 @@ class Price:
             + images * self._highest("image")
             + self._highest("request")
         )
-        return Nanos(max(1, -(-total // UNITS_PER_PRICE)))
+        return Nanos(max(1, self._most(total)))
+
+    def output_ceiling(self, tokens: int) -> Nanos:
+        """Return the most that so many completion tokens can cost, rounded up."""
+        return Nanos(self._most(tokens * self.highest_output))
+
+    @property
+    def _percent(self) -> int:
+        return 100 if self.cache_percent is None else self.cache_percent
+
+    def _most(self, total: int) -> int:
+        return -(-total * self._percent // (UNITS_PER_PRICE * 100))
 
     def _above_tiers(self, bucket: str, quantity: int) -> int:
         """Return what tiers add to (or take from) the first price, in nanos per million units."""

@@ -120,6 +120,7 @@ class Meter:
             counted_input=self.prompt_tokens,
             counted_output=self.output_tokens,
             upstream_nanos=None if self.cost is None else self.cost.charge(usage),
+            cache_percent=self.price.cache_percent,
         )
 
 

@@ -13,7 +13,6 @@ import asyncio
 from billing.holds import Extension
 from billing.pricing import Price
 from billing.writer import Writer
-from kernel.money import UNITS_PER_PRICE
 
 TRANCHE_TOKENS = 1024
 ANSWER_S = 2.0
@@ -66,7 +65,7 @@ class Tranches:
         if self._pending is not None or self.is_refused or not self.is_tight(used):
             return
         self._asked = min(TRANCHE_TOKENS, self.most - self.covered)
-        self._asked_nanos = -(-self._asked * self._price.highest_output // UNITS_PER_PRICE)
+        self._asked_nanos = self._price.output_ceiling(self._asked)
         self._pending = self._writer.extend(
             Extension(self._request_id, self._asked_nanos, self._asked)
         )

@@ -40,6 +40,7 @@ def settlement(request_id: str, price: Price, *, input_tokens: int, output_token
         provider="test",
         first_token_ms=1,
         duration_ms=2,
+        cache_percent=price.cache_percent,
     )
 
 

@@ -5,8 +5,8 @@ from billing.usage import BUCKETS
 
 _PRICED = " + ".join(f"u.{b}::numeric * p.{b}_nanos" for b in BUCKETS)
 # round half to even: x.5 goes to the even neighbour, everything else as round() does
-_HALF_EVEN = """case when s.total %% 1000000 = 500000 and floor(s.total / 1000000) %% 2 = 0
-  then floor(s.total / 1000000) else round(s.total / 1000000) end"""
+_HALF_EVEN = """case when s.total %% 100000000 = 50000000 and floor(s.total / 100000000) %% 2 = 0
+  then floor(s.total / 100000000) else round(s.total / 100000000) end"""
 # what graduated tiers add to the first price, within one request
 _TIERED = """case when p.tiers is null then 0 else (
   select coalesce(sum(greatest(0, (to_jsonb(u)->>t.bucket)::numeric - t.above)
@@ -32,9 +32,11 @@ USAGE: tuple[Equation, ...] = (
     ),
     Equation(
         "I11a",
-        "every list amount is price × quantity of its version, rounded half to even",
+        "every list amount is price × quantity of its version, of an answer out of the cache its"
+        " share in per cent, rounded half to even",
         f"""select s.request_id, s.list_nanos, {_HALF_EVEN}
-        from (select u.request_id, u.list_nanos, {_PRICED} + {_TIERED} as total
+        from (select u.request_id, u.list_nanos,
+            ({_PRICED} + {_TIERED}) * coalesce(u.cache_percent, 100) as total
           from billing_usageevent u join billing_priceversion p on p.id = u.price_version_id) s
         where s.list_nanos <> {_HALF_EVEN}""",  # noqa: S608 # column names of our own
     ),

@@ -29,6 +29,7 @@ COLUMNS = (
     "amount_usd",
     "invoice_total_usd",
     "invoice_due_usd",
+    "cache_percent",
 )
 # A month is the organization's own: the label decides, not the UTC instant.
 QUERY: LiteralString = """
@@ -36,7 +37,8 @@ select coalesce(i.series_id || '-' || lpad(i.number::text, 6, '0'), ''), i.state
   i.customer_name, to_char(i.period_start at time zone o.timezone, 'YYYY-MM-DD'),
   to_char(i.period_end at time zone o.timezone, 'YYYY-MM-DD'), l.seq, l.project_name, l.model,
   l.bucket, l.quantity, l.price_nanos, l.requests, coalesce(l.amount_nanos, 0),
-  coalesce(l.amount_cents, 0), i.total_cents, i.due_cents
+  coalesce(l.amount_cents, 0), i.total_cents, i.due_cents,
+  l.cache_percent
 from billing_invoice i join accounts_organization o on o.id = i.org_id
 left join billing_invoiceline l on l.invoice_id = i.id
 where to_char(i.period_start at time zone o.timezone, 'YYYY-MM') = %s
@@ -61,7 +63,7 @@ def export_invoices(connection: Connection[TupleRow], month: Month, path: Path) 
     def rows() -> Iterator[list[object]]:
         nonlocal total
         for row in stream_rows(connection, QUERY, (month.name,)):
-            *head, price, requests, nanos, cents, invoice_cents, due_cents = row
+            *head, price, requests, nanos, cents, invoice_cents, due_cents, cache_percent = row
             total += nanos if row[1] == "final" else 0
             yield [
                 *head,
@@ -71,6 +73,7 @@ def export_invoices(connection: Connection[TupleRow], month: Month, path: Path) 
                 render_cents(cents),
                 render_cents(invoice_cents),
                 render_cents(due_cents),
+                cache_percent,
             ]
 
     with path.open("w", encoding="utf-8", newline="") as file:

@@ -26,12 +26,13 @@ COLUMNS = (
     "price_version",
     "amount_usd",
     "ledger_transaction",
+    "cache_percent",
 )
 QUERY: LiteralString = f"""
 select u.request_id, to_char(u.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
   o.public_id, p.public_id, k.public_id, u.model, u.provider, u.outcome, u.evidence,
   {", ".join(f"u.{bucket}" for bucket in BUCKETS)}, u.price_version_id, u.amount_nanos,
-  u.ledger_txn_id
+  u.ledger_txn_id, u.cache_percent
 from billing_usagenet u join accounts_organization o on o.id = u.org_id
 join accounts_project p on p.id = u.project_id join accounts_apikey k on k.id = u.key_id
 where u.occurred_at >= %s and u.occurred_at < %s order by u.occurred_at, u.request_id

@@ -70,7 +70,10 @@ class Invoice(models.Model):
 
 
 class InvoiceLine(models.Model):
-    """One project × model × token bucket × price version. Rounded once, half up, to the cent."""
+    """One project × model × token bucket × price version. Rounded once, half up, to the cent.
+
+    Answers out of the cache have lines of their own: ``cache_percent`` of the version's price.
+    """
 
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="lines")
     seq = models.PositiveIntegerField()
@@ -80,6 +83,7 @@ class InvoiceLine(models.Model):
     bucket = models.CharField(max_length=16)
     price_version = models.ForeignKey(PriceVersion, on_delete=models.PROTECT)
     price_nanos = models.BigIntegerField()
+    cache_percent = models.SmallIntegerField(null=True)
     quantity = models.DecimalField(max_digits=38, decimal_places=0)
     requests = models.BigIntegerField()
     amount_nanos = models.BigIntegerField()

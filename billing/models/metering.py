@@ -103,6 +103,7 @@ class UsageEvent(BucketCounts):
 
     ``counted_*`` are our own counts in tokens, kept beside what the provider reported;
     ``upstream_nanos`` is what the provider charges for it, None where no cost is on file.
+    ``cache_percent`` is the share of the price that an answer out of the cache costs, else None.
     """
 
     pk = models.CompositePrimaryKey("request_id", "occurred_at")
@@ -124,6 +125,7 @@ class UsageEvent(BucketCounts):
     counted_input = models.BigIntegerField(null=True)
     counted_output = models.BigIntegerField(null=True)
     upstream_nanos = models.BigIntegerField(null=True)
+    cache_percent = models.SmallIntegerField(null=True)
 
     class Meta:
         managed = False
@@ -147,6 +149,7 @@ class UsageReversal(BucketCounts):
     price_version_id = models.BigIntegerField()
     amount_nanos = models.BigIntegerField()
     ledger_txn_id = models.BigIntegerField(null=True)
+    cache_percent = models.SmallIntegerField(null=True)
 
     class Meta:
         indexes = [models.Index(fields=["org_id", "reversed_at"], name="reversal_by_org")]
@@ -167,6 +170,7 @@ class NetUsage(BucketCounts):
     price_version_id = models.BigIntegerField()
     calls = models.IntegerField()
     amount_nanos = models.BigIntegerField()
+    cache_percent = models.SmallIntegerField(null=True)
 
     class Meta:
         managed = False

@@ -7,7 +7,7 @@ create or replace function usage_tokens(p_buckets jsonb) returns bigint language
 $$;
 
 -- p_close: [{r, act: settle|release|expire, buckets, charge, evidence, outcome, provider,
--- first_token_ms, duration_ms, counted_input, counted_output, upstream}]; returns
+-- first_token_ms, duration_ms, counted_input, counted_output, upstream, cache_percent}]; returns
 -- [[request id, state or "missing"]].
 create or replace function close_holds(p_close jsonb, p_now timestamptz) returns jsonb
 language plpgsql as $$
@@ -20,7 +20,7 @@ begin
     select * from jsonb_to_recordset(p_close) as t(
       r text, act text, buckets jsonb, charge bigint, evidence text, outcome text, provider text,
       first_token_ms int, duration_ms int, counted_input bigint, counted_output bigint,
-      upstream bigint)
+      upstream bigint, cache_percent smallint)
   ), closed as (
     update billing_hold h set
       state = case w.act when 'settle' then 'settled' when 'release' then 'released' else 'expired' end,
@@ -71,7 +71,7 @@ begin
       request_id, occurred_at, org_id, project_id, key_id, model, provider, price_version_id,
       input, cached_input, cache_write, output, reasoning, image, audio_input, audio_output,
       embedding, request, evidence, outcome, list_nanos, amount_nanos, ledger_txn_id,
-      first_token_ms, duration_ms, counted_input, counted_output, upstream_nanos)
+      first_token_ms, duration_ms, counted_input, counted_output, upstream_nanos, cache_percent)
     select c.request_id, c.created_at, c.org_id, c.project_id, c.key_id, c.model, c.provider,
       c.price_version_id,
       coalesce((c.buckets->>'input')::bigint, 0), coalesce((c.buckets->>'cached_input')::bigint, 0),
@@ -81,7 +81,7 @@ begin
       coalesce((c.buckets->>'audio_output')::bigint, 0),
       coalesce((c.buckets->>'embedding')::bigint, 0), coalesce((c.buckets->>'request')::bigint, 0),
       c.evidence, c.outcome, c.charge, c.charged, p.txn_id, c.first_token_ms, c.duration_ms,
-      c.counted_input, c.counted_output, c.upstream
+      c.counted_input, c.counted_output, c.upstream, c.cache_percent
     from closed c left join posted p on c.charged > 0 and p.org_id = c.org_id
       and p.quarter = c.quarter
     where c.act = 'settle' returning request_id, occurred_at

@@ -53,10 +53,12 @@ begin
   where h.request_id = p_request and w.budget_id = t.budget and w.window_start = t.start;
   insert into billing_usagereversal (request_id, by_request_id, reversed_at, org_id, project_id, key_id,
     model, provider, price_version_id, input, cached_input, cache_write, output, reasoning, image,
-    audio_input, audio_output, embedding, request, amount_nanos, ledger_txn_id)
+    audio_input, audio_output, embedding, request, amount_nanos, ledger_txn_id,
+    cache_percent)
   values (p_request, p_by, p_now, u.org_id, u.project_id, u.key_id, u.model, u.provider,
     u.price_version_id, u.input, u.cached_input, u.cache_write, u.output, u.reasoning, u.image,
-    u.audio_input, u.audio_output, u.embedding, u.request, u.amount_nanos, v_txn);
+    u.audio_input, u.audio_output, u.embedding, u.request, u.amount_nanos, v_txn,
+    u.cache_percent);
   insert into billing_usagetail
   select org_id, date_trunc('hour', p_now, 'UTC'), project_id, key_id, model, -1, -input,
     -cached_input, -cache_write, -output, -reasoning, -image, -audio_input, -audio_output, -embedding,
@@ -64,15 +66,3 @@ begin
   from billing_usagereversal where request_id = p_request;
   return true;
 end $$;
-
--- Usage net of reversals, each at its own moment: what invoices bill and exports list.
-create or replace view billing_usagenet as
-  select request_id, occurred_at, org_id, project_id, key_id, model, provider, price_version_id, 1 as calls,
-    input, cached_input, cache_write, output, reasoning, image, audio_input, audio_output, embedding,
-    request, evidence, outcome, amount_nanos, ledger_txn_id, first_token_ms, duration_ms
-  from billing_usageevent
-  union all
-  select request_id, reversed_at, org_id, project_id, key_id, model, provider, price_version_id, -1, -input,
-    -cached_input, -cache_write, -output, -reasoning, -image, -audio_input, -audio_output, -embedding,
-    -request, 'counted', 'reversed', -amount_nanos, ledger_txn_id, null, null
-  from billing_usagereversal;
