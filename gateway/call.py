@@ -64,11 +64,11 @@ class Call:
     async def start_stream(self) -> None:
         await self._start(200, STREAM)
 
-    async def send(self, frames: bytes) -> None:
+    def send(self, frames: bytes) -> Awaitable[None]:
         """Send frames of a started stream; waits while the caller reads too slowly."""
         if self.recording is not None:
             self.recording.append(frames)
-        await self._deliver({"type": "http.response.body", "body": frames, "more_body": True})
+        return self._deliver({"type": "http.response.body", "body": frames, "more_body": True})
 
     async def keep_alive(self) -> None:
         """Show a stream's caller that the answer is still awaited; begins the stream if need be."""

@@ -201,10 +201,12 @@ class Relay:
             else:
                 self._meter.add(_tokens(event))
 
-    async def _send(self, frames: bytes) -> None:
-        if not self._call.started:
-            await self._call.start_stream()
+    async def _begin(self, frames: bytes) -> None:
+        await self._call.start_stream()
         await self._call.send(frames)
+
+    def _send(self, frames: bytes) -> Awaitable[None]:
+        return self._call.send(frames) if self._call.started else self._begin(frames)
 
     async def _break_off(self, error: TollgateError, renderer: StreamRenderer) -> None:
         """Close a started stream with an error frame; an answer not begun is left to the door."""

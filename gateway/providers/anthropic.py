@@ -11,7 +11,7 @@ from gateway.chat import ChatRequest, FormatKind
 from gateway.dialects.anthropic.incoming import EventReader
 from gateway.dialects.anthropic.outgoing import render_request
 from gateway.providers.base import Upstream
-from gateway.providers.http import HttpUpstream, deadlines, post_json
+from gateway.providers.http import HttpUpstream, post_json
 from gateway.providers.stops import StopCutter
 from gateway.providers.translated import (
     ChoiceByChoice,
@@ -46,7 +46,7 @@ class AnthropicProvider:
             raise NotCarriedError("This model's provider has no embeddings.", param="model")
         if request.dialect == self.dialect:
             body = orjson.dumps({**request.wire, "model": deployment.upstream_model})
-            return await self._post(body, deployment)
+            return await self._post(body, deployment, streams=request.stream)
         body = render_request(request, deployment.upstream_model, max_output_tokens)
         open_choice = partial(self._open_choice, request, body, deployment)
         first = await open_choice(0)
@@ -55,22 +55,15 @@ class AnthropicProvider:
     async def _open_choice(
         self, request: ChatRequest, body: bytes, deployment: Deployment, choice: int
     ) -> TranslatedUpstream:
-        opening = self._post(body, deployment)
+        opening = self._post(body, deployment, streams=request.stream)
         return await open_translated(opening, EventReader(choice), _filters(request, choice))
 
-    async def _post(self, body: bytes, deployment: Deployment) -> HttpUpstream:
+    async def _post(self, body: bytes, deployment: Deployment, *, streams: bool) -> HttpUpstream:
         headers = {"anthropic-version": VERSION}
         if deployment.credential is not None:
             headers["x-api-key"] = self._decrypt(deployment.credential)
         url = deployment.base_url.removesuffix("/v1") + "/v1/messages"
-        return await post_json(
-            self._session,
-            url,
-            body,
-            headers,
-            deadlines(deployment),
-            is_own_key=deployment.key_owner is not None,
-        )
+        return await post_json(self._session, url, body, headers, deployment, streams=streams)
 
 
 def _filters(request: ChatRequest, choice: int) -> list[Filter]:

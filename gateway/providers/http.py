@@ -80,17 +80,20 @@ class GuardedConnector(aiohttp.TCPConnector):
         return await super().connect(req, traces, timeout)
 
 
-def deadlines(deployment: Deployment) -> aiohttp.ClientTimeout:
-    """Return what a provider's operator lets it take."""
+def deadlines(deployment: Deployment, *, streams: bool) -> aiohttp.ClientTimeout:
+    """Return what a provider's operator lets it take.
+
+    Where an answer streams, no read has a time of its own: the watch over the call knows better,
+    and a timer set anew for every chunk was a good part of what relaying it cost.
+    """
+    read_s = max(deployment.read_timeout_s, deployment.stall_timeout_s)
     return _deadlines(
-        deployment.total_timeout_s,
-        deployment.connect_timeout_s,
-        max(deployment.read_timeout_s, deployment.stall_timeout_s),  # the watch is exact
+        deployment.total_timeout_s, deployment.connect_timeout_s, None if streams else read_s
     )
 
 
 @cache
-def _deadlines(total_s: int, connect_s: int, read_s: int) -> aiohttp.ClientTimeout:
+def _deadlines(total_s: int, connect_s: int, read_s: int | None) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=total_s, connect=connect_s, sock_read=read_s)
 
 
@@ -132,26 +135,25 @@ async def post_json(
     url: str,
     body: bytes,
     headers: Mapping[str, str],
-    patience: aiohttp.ClientTimeout,
+    deployment: Deployment,
     *,
-    is_own_key: bool = False,
+    streams: bool,
 ) -> HttpUpstream:
     """Send a JSON body and return the answer once its status is good.
-
-    ``is_own_key`` says that the credential in the headers is the calling organization's own.
 
     Raises:
         TollgateError: for everything else, in the platform's words.
 
     """
     try:
-        response = await session.post(
-            url,
-            data=body,
-            headers={"content-type": "application/json", **headers},
-            timeout=patience,
-            allow_redirects=False,
-        )
+        async with asyncio.timeout(deployment.read_timeout_s):
+            response = await session.post(
+                url,
+                data=body,
+                headers={"content-type": "application/json", **headers},
+                timeout=deadlines(deployment, streams=streams),
+                allow_redirects=False,
+            )
     except (aiohttp.ConnectionTimeoutError, aiohttp.SocketTimeoutError, TimeoutError) as error:
         raise UpstreamTimeoutError("The model's provider did not answer in time.") from error
     except (aiohttp.ClientError, OSError) as error:
@@ -159,7 +161,7 @@ async def post_json(
         raise UpstreamError("The model's provider cannot be reached.") from error
     if response.status == 200:  # noqa: PLR2004 # OK
         return HttpUpstream(response)
-    raise await _refused(response, is_own_key=is_own_key)
+    raise await _refused(response, is_own_key=deployment.key_owner is not None)
 
 
 async def _read_error(response: aiohttp.ClientResponse) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from gateway.dialects.openai.incoming import EventReader
 from gateway.dialects.openai.outgoing import render_request
 from gateway.dialects.openai.parameters import MOST_STOPS
 from gateway.providers.base import Upstream
-from gateway.providers.http import HttpUpstream, deadlines, post_json
+from gateway.providers.http import HttpUpstream, post_json
 from gateway.providers.stops import StopCutter
 from gateway.providers.translated import open_translated
 
@@ -35,31 +35,30 @@ class OpenAIProvider:
         """See ``Provider.open``."""
         if request.embed is not None:
             body = orjson.dumps({**request.wire, "model": deployment.upstream_model})
-            return await self._post(body, deployment, "/embeddings")
+            return await self._post(body, deployment, streams=False, path="/embeddings")
         if request.dialect == self.dialect:
             body = render_body(request, deployment.upstream_model, max_output_tokens)
-            return await self._post(body, deployment)
+            return await self._post(body, deployment, streams=request.stream)
         body = render_request(request, deployment.upstream_model, max_output_tokens)
         too_many = len(request.stop) > MOST_STOPS  # it was told of none of them: cut here
         filters = [StopCutter(request.stop)] if too_many else []
         reader = EventReader(request.stop)
-        return await open_translated(self._post(body, deployment), reader, filters)
+        opening = self._post(body, deployment, streams=request.stream)
+        return await open_translated(opening, reader, filters)
 
     async def _post(
-        self, body: bytes, deployment: Deployment, path: str = "/chat/completions"
+        self,
+        body: bytes,
+        deployment: Deployment,
+        *,
+        streams: bool,
+        path: str = "/chat/completions",
     ) -> HttpUpstream:
         headers = {}
         if deployment.credential is not None:
             headers["authorization"] = f"Bearer {self._decrypt(deployment.credential)}"
         url = deployment.base_url + path
-        return await post_json(
-            self._session,
-            url,
-            body,
-            headers,
-            deadlines(deployment),
-            is_own_key=deployment.key_owner is not None,
-        )
+        return await post_json(self._session, url, body, headers, deployment, streams=streams)
 
 
 def render_body(request: ChatRequest, upstream_model: str, max_output_tokens: int) -> bytes:

@@ -18,16 +18,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import psutil
 import uvloop
 
 from stack.services import Services, start_services
-from tests.bench import books
+from tests.bench import books, streams
 from tests.bench.load import LoadResult, drive, drive_open, post_request
+from tests.bench.stand import pin, set_up
 from tests.servers import Server, running_api, running_upstream
 
+OTHERS = {"books": books.main, "streams": streams.main}
 CALLERS = (1, 32, 256)
 OPEN_RATE = 500
 CHUNKS = 64
@@ -56,8 +57,8 @@ class Bench:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["books"]:
-        books.main(sys.argv[2:])
+    if sys.argv[1:2] and sys.argv[1] in OTHERS:
+        OTHERS[sys.argv[1]](sys.argv[2:])
         return
     parser = argparse.ArgumentParser(prog="tollgate bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="per measurement")
@@ -66,7 +67,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="tollgate-bench-"))
     try:
         with ExitStack() as stack:
-            bench = set_up(stack, folder)
+            bench = start(stack, folder)
             report = uvloop.run(measure(bench, options.seconds, quiet=options.json))
             report["proof"] = prove(bench)
         if options.json:
@@ -75,41 +76,21 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def set_up(stack: ExitStack, folder: Path) -> Bench:
+def start(stack: ExitStack, folder: Path) -> Bench:
     """Start stores, upstream and api, and make a rich tenant without narrow limits."""
     services = start_services(folder)
     stack.callback(services.stop)
-    os.environ.update(
-        DATABASE_URL=services.database_url,
-        REDIS_URL=services.redis_url,
-        DATA_DIR=str(folder),
-        SECRET_KEY=uuid4().hex,
-        KEY_PEPPERS="1:" + uuid4().hex + uuid4().hex,
-        DJANGO_SETTINGS_MODULE="config.settings",
-        PROVIDER_NETWORKS="127.0.0.0/8",
-    )
-    import django
-
-    django.setup()
-    from django.core.management import call_command
-
+    set_up(services, folder)
     from accounts.keys import KeySpec
     from tests.factories import make_tenant, offer_upstream
 
-    call_command("migrate", verbosity=0)
     upstream = stack.enter_context(running_upstream(folder))
     offer_upstream(upstream.url)
     tenant = make_tenant(credit_usd="1000000", spec=KeySpec(rpm=10**9, tpm=10**12))
     api = stack.enter_context(running_api(services.database_url, services.redis_url, folder))
-    pin(api.pid, {0})
-    pin(upstream.pid, {1 % (os.cpu_count() or 1)})
-    pin(os.getpid(), {1 % (os.cpu_count() or 1)})
+    pin(0, api.pid)
+    pin(1, upstream.pid, os.getpid())
     return Bench(upstream, api, tenant.key_text, services, folder)
-
-
-def pin(pid: int, cores: set[int]) -> None:
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(pid, cores)
 
 
 def report_line(line: str) -> None:

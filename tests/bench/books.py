@@ -8,7 +8,6 @@
 """
 
 import asyncio
-import os
 import shutil
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import Any, LiteralString
 from uuid import uuid4
 
 from stack.services import start_services
+from tests.bench.stand import set_up
 
 WAITING = 128
 CHUNK = 256
@@ -43,29 +43,12 @@ def main(arguments: Sequence[str]) -> None:
     folder = Path(tempfile.mkdtemp(prefix="tollgate-books-"))
     services = start_services(folder)
     try:
-        set_up(services.database_url, services.redis_url, folder)
+        set_up(services, folder)
         measure_books(services.database_url, folder, options)
         measure_reading(services.database_url, options.usage_rows)
     finally:
         services.stop()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def set_up(database_url: str, redis_url: str, folder: Path) -> None:
-    os.environ.update(
-        DATABASE_URL=database_url,
-        REDIS_URL=redis_url,
-        DATA_DIR=str(folder),
-        SECRET_KEY=uuid4().hex,
-        KEY_PEPPERS="1:" + uuid4().hex + uuid4().hex,
-        DJANGO_SETTINGS_MODULE="config.settings",
-    )
-    import django
-
-    django.setup()
-    from django.core.management import call_command
-
-    call_command("migrate", verbosity=0)
 
 
 def measure_books(database_url: str, folder: Path, options: Any) -> None:
@@ -194,7 +177,8 @@ USAGE: LiteralString = """
 insert into billing_usageevent (request_id, occurred_at, org_id, project_id, key_id, model,
   provider, price_version_id, input, output, request, evidence, outcome, list_nanos, amount_nanos,
   first_token_ms, duration_ms)
-select 'read_' || %(start)s + n, now() - interval '30 days' * (1 - (%(start)s + n)::float8 / %(total)s), %(org)s, %(project)s,
+select 'read_' || %(start)s + n,
+  now() - interval '30 days' * (1 - (%(start)s + n)::float8 / %(total)s), %(org)s, %(project)s,
   %(key)s, 'model-' || n %% 8, 'bench', %(version)s, 500, 300, 1, 'counted', 'completed', 0, 0, 120,
   900
 from generate_series(1, %(rows)s) n

@@ -16,11 +16,15 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """``latencies_s`` are of whole answers, sorted; ``failures`` counts every status but 200."""
+    """``latencies_s`` are of whole answers, sorted; ``failures`` counts every status but 200.
+
+    ``why`` is how the first of them began.
+    """
 
     seconds: float
     latencies_s: Sequence[float]
     failures: int
+    why: str = ""
 
     @property
     def per_second(self) -> float:
@@ -47,6 +51,7 @@ class _Caller(asyncio.Protocol):
         self.deadline = deadline
         self.latencies: list[float] = []
         self.failures = 0
+        self.why = ""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._buffer = bytearray()
         self._ends_with: bytes | None = None
@@ -60,6 +65,7 @@ class _Caller(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
             self.failures += 1
+            self.why = self.why or "the connection was closed"
             self.done.set_result(None)
 
     def data_received(self, data: bytes) -> None:
@@ -80,6 +86,7 @@ class _Caller(asyncio.Protocol):
         head = bytes(self._buffer[:end]).lower()
         if b" 200 " not in head.split(b"\r\n", 1)[0]:
             self.failures += 1
+            self.why = self._buffer[:1000].decode(errors="replace")
         if b"transfer-encoding: chunked" in head:
             self._ends_with = b"0\r\n\r\n"
         else:
@@ -117,8 +124,10 @@ def post_request(url: str, key: str, body: bytes) -> bytes:
     ).encode() + body
 
 
-async def drive(url: str, request: bytes, *, callers: int, seconds: float) -> LoadResult:
-    """Run ``callers`` closed loops for ``seconds`` and return what they saw."""
+async def drive(
+    url: str, request: bytes, *, callers: int, seconds: float, apart_s: float = 0
+) -> LoadResult:
+    """Run ``callers`` closed loops for ``seconds``, begun ``apart_s``; return what they saw."""
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
     started = perf_counter()
@@ -129,11 +138,14 @@ async def drive(url: str, request: bytes, *, callers: int, seconds: float) -> Lo
             lambda: _Caller(request, deadline), parts.hostname or "", parts.port or 80
         )
         running.append(caller)
+        if apart_s:
+            await asyncio.sleep(apart_s)
     async with asyncio.timeout(seconds + 60):
         await asyncio.gather(*(caller.done for caller in running))
     latencies = sorted(latency for caller in running for latency in caller.latencies)
     failures = sum(caller.failures for caller in running)
-    return LoadResult(perf_counter() - started, latencies, failures)
+    why = next((caller.why for caller in running if caller.why), "")
+    return LoadResult(perf_counter() - started, latencies, failures, why)
 
 
 async def drive_open(

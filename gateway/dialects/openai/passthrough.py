@@ -89,7 +89,9 @@ class PassThroughStream:
             frames = frames[:start] + self._sort_out(frames[start:])
         frames = self._rename(frames)
         if not self._include_usage and b'"usage"' in frames:
-            frames = _NULL_USAGE.sub(b"", frames.replace(b',"usage":null', b""))
+            frames = frames.replace(b',"usage":null', b"")
+            if b'"usage"' in frames:
+                frames = _NULL_USAGE.sub(b"", frames)
         return frames
 
     def count_relayed(self) -> int:

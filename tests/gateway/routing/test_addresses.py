@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from ipaddress import IPv4Network
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp.resolver import ThreadedResolver
 from django.conf import LazySettings
 
+from gateway.catalog import Deployment
 from gateway.models import Provider
 from gateway.offers import create_provider
 from gateway.providers.http import open_session, post_json
@@ -18,6 +18,7 @@ from kernel.errors import BadRequestError, UpstreamError
 
 LOOPBACK = [IPv4Network("127.0.0.0/8")]
 SECRET = {"authorization": "Bearer sk-provider"}
+PATIENT = Deployment(1, "acme", "openai", "", None, 20, 20, 20, 20, "m")
 
 
 class Trap:
@@ -44,7 +45,7 @@ async def trap() -> AsyncIterator[Trap]:
 
 async def call(url: str, networks: list[IPv4Network]) -> None:
     async with open_session(networks) as session:
-        upstream = await post_json(session, url, b"{}", SECRET, aiohttp.ClientTimeout(total=20))
+        upstream = await post_json(session, url, b"{}", SECRET, PATIENT, streams=False)
         await upstream.aclose()
 
 

@@ -4,16 +4,16 @@ from collections.abc import AsyncIterator
 from ipaddress import IPv4Network
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from gateway.catalog import Deployment
 from gateway.providers.http import open_session, post_json
 from kernel import errors
 
 LOOPBACK = [IPv4Network("127.0.0.0/8")]
-PATIENCE = aiohttp.ClientTimeout(total=10)
+PATIENT = Deployment(1, "acme", "openai", "", None, 20, 20, 20, 20, "m")
 
 
 async def refuse(request: web.Request) -> web.Response:
@@ -34,7 +34,7 @@ async def refusal(url: str, status: int, body: Any) -> errors.TollgateError:
         asked = web.json_response({"status": status, "body": body}).body
         assert isinstance(asked, bytes)
         with pytest.raises(errors.TollgateError) as caught:
-            await post_json(session, url, asked, {}, PATIENCE)
+            await post_json(session, url, asked, {}, PATIENT, streams=False)
     assert "secret" not in caught.value.message
     return caught.value
 
