@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
+from django.core.exceptions import SuspiciousOperation
 from django.db import OperationalError, connection
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import APIException, NotAuthenticated, PermissionDenied
@@ -163,6 +164,6 @@ def _as_error(fault: Exception) -> TollgateError | None:
             return UnauthenticatedError("Sign in as an operator.", code="not_signed_in")
         case PermissionDenied():
             return ForbiddenError("You may not do this.", code="not_allowed")
-        case APIException():
+        case APIException() | SuspiciousOperation():  # Django's word for too many fields
             return BadRequestError("The request cannot be read.")
     return None

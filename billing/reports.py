@@ -101,7 +101,8 @@ def parse_query(parameters: Parameters, form: Form) -> UsageQuery:
             raise BadRequestError(
                 f"{name} is not supported here.", code="unsupported_parameter", param=name
             )
-    width = form.widths.get(_find_one(parameters, "bucket_width") or "1d")
+    named = _find_one(parameters, "bucket_width")
+    width = form.widths.get("1d" if named is None else named)
     if width is None:
         raise _invalid("bucket_width", f"one of {', '.join(form.widths)}")
     start_s = _read_start(parameters) // width.seconds * width.seconds

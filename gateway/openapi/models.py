@@ -14,7 +14,11 @@ from gateway.openapi.parts import (
     ref,
 )
 
-_ID = in_path("model", "The model's id; it may have slashes in it.", pattern="^[^/?#]")
+_ID = in_path(
+    "model",
+    "The model's id; it may have slashes in it.",
+    pattern="^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}$",
+)
 _LIMIT = {
     "type": "integer",
     "minimum": 1,

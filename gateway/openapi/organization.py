@@ -1,7 +1,7 @@
 """A key's own standing, and the organization's usage and costs, in the document."""
 
 from billing.holds import Outcome
-from billing.reports import COSTS, USAGE, Form
+from billing.reports import COSTS, MOST_NAMES, USAGE, Form
 from billing.usage import BUCKETS, Evidence
 from gateway.dialects.schemas import (
     BOOLEAN,
@@ -160,7 +160,7 @@ _COST = object_of(
 def _parameters(form: Form) -> list[Json]:
     """Return what a report may be asked by, from the form that reads it."""
     at: Schema = {"type": "integer", "minimum": 0, "maximum": 10**11 - 1}
-    names = array_of({**STRING, "minLength": 1}, most=200)
+    names = array_of(STRING, most=MOST_NAMES)
     most = max(width.most for width in form.widths.values())
     return [
         in_query("start_time", at, "Unix seconds.", required=True),

@@ -140,3 +140,11 @@ def test_one_process_for_everything_serves_the_same_paths_without_cookies(
     assert (costs.status_code, costs.json()["has_more"]) == (200, True)
     assert "set-cookie" not in key.headers
     assert get(whole, "/accounts/login/", None).status_code == 200
+
+
+def test_a_query_of_more_fields_than_are_read_is_refused_and_not_our_fault(stage: Stage) -> None:
+    query = "&".join(["models=m"] * 1_001)
+
+    answer = get(stage.api, f"/v1/organization/costs?start_time=0&{query}", admin_key(stage.acme))
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_value")

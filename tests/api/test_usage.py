@@ -172,6 +172,7 @@ def test_a_range_within_a_bucket_takes_in_all_of_it_and_says_so(stage: Stage) ->
         ({"start_time": "86400", "end_time": "86400"}, "end_time"),
         ({"start_time": "86400", "end_time": "100"}, "end_time"),
         ({"start_time": "0", "bucket_width": "1w"}, "bucket_width"),
+        ({"start_time": "0", "bucket_width": ""}, "bucket_width"),
         ({"start_time": "0", "limit": "0"}, "limit"),
         ({"start_time": "0", "limit": "32"}, "limit"),
         ({"start_time": "0", "limit": "1441", "bucket_width": "1m"}, "limit"),
