@@ -48,6 +48,7 @@ class HoldRequest:
     """``amount_nanos`` is the ceiling of the call's cost under ``price_version``.
 
     It is above zero unless the version is free. ``amount_tokens`` bounds what token budgets count.
+    ``instead_of`` is a hold to be released in the same transaction, whatever comes of this one.
     """
 
     request_id: str
@@ -62,6 +63,7 @@ class HoldRequest:
     is_free: bool = False
     idem_key: str | None = None
     idem_body: str | None = None
+    instead_of: str | None = None
 
     def as_row(self) -> dict[str, Any]:
         return {

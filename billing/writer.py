@@ -186,8 +186,12 @@ class Writer:
             batch.extensions.append(self._extensions.popleft())
         while self._holds and len(batch.holds) < BATCH:
             request, answer = self._holds.popleft()
-            if not answer.done():
-                batch.holds.append((request, answer))
+            if answer.done():
+                continue
+            batch.holds.append((request, answer))
+            if request.instead_of is not None and request.instead_of not in seen:
+                seen.add(request.instead_of)
+                batch.closings.append(Closing(request.instead_of, Act.RELEASE))
         return batch
 
     async def _commit(self, connection: AsyncConnection[TupleRow], batch: _Batch) -> None:

@@ -1,17 +1,14 @@
 """Admission: what must be true before a call runs, and before its first byte."""
 
-from dataclasses import dataclass
-
 from accounts.principal import Principal
-from billing.holds import HoldRequest
+from billing.holds import HoldRequest, Outcome
 from billing.pricing import Price
-from gateway.books import Books
 from gateway.call import Call
-from gateway.draft import Draft
+from gateway.draft import Plan
 from gateway.idempotency import Once
-from gateway.levels import Ask, Defaults, Wanted, ask_for
-from gateway.limits import RateLimiter
+from gateway.levels import Ask, Wanted, ask_for
 from gateway.metering import Meter
+from gateway.runtime import Runtime
 from gateway.sale import Sale
 from gateway.tokenizer import count_prompt
 from gateway.tranches import Tranches
@@ -19,96 +16,118 @@ from gateway.tranches import Tranches
 HOLD_MARGIN_S = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """Rate limits a call was let through under, and what to give back of them at its end."""
+class Admission:
+    """What one call was let through under: its rate limits, and the money of one model.
 
-    ask: Ask
-
-    def give_back(self, limiter: RateLimiter, used_tokens: int) -> None:
-        """Free the slots and the tokens that were reserved and not used, on every level."""
-        limiter.give(self.ask, used_tokens)
-
-
-async def ask_limits(
-    limiter: RateLimiter, principal: Principal, draft: Draft, *, call: Call, defaults: Defaults
-) -> Allowance:
-    """Charge the limits of every level in one round trip; a faulty request costs no tokens.
-
-    Sets the call's rate limit headers, also of a refused one.
-
-    Raises:
-        RateLimitError: which limit of which level, and when to come back.
-
+    1. ``ask_limits`` charges the limits of every level in one round trip.
+    2. ``hold_money`` sets aside the most the call can cost, or its first tranche.
+    3. ``move_on``, where no provider of the model is willing, does both again for the next one.
+       What was charged and held for the one before goes back first. The sale then is the next
+       one's, under an id of its own: a hold names one model and one price.
+    4. ``end`` settles the sale, and gives back tokens and slots on every level.
     """
-    wanted = None
-    if draft.bounds is not None:
-        model = draft.model
-        wanted = Wanted(model.name, model.limits, draft.bounds.total_tokens)
-    ask = ask_for(call.request_id, principal, wanted, defaults)
-    verdict = await limiter.take(ask)
-    call.limit_headers = call.dialect.rate_headers(verdict.standings())
-    verdict.raise_if_refused()
-    return Allowance(ask)
 
+    def __init__(self, call: Call, principal: Principal, runtime: Runtime) -> None:
+        self.sale: Sale | None = None
+        self._call = call
+        self._call_id = call.request_id
+        self._principal = principal
+        self._runtime = runtime
+        self._ask: Ask | None = None
+        self._moves = 0
 
-async def hold_money(
-    books: Books,
-    principal: Principal,
-    draft: Draft,
-    call: Call,
-    once: Once | None,
-    defaults: Defaults,
-) -> Sale:
-    """Set aside the most the call can cost, or its first tranche.
+    async def ask_limits(self, plan: Plan | None) -> None:
+        """Charge the limits of every level; without a plan, a request and no tokens.
 
-    Raises:
-        TollgateError: budget, credit, key, or the books do not answer.
+        Sets the call's rate limit headers, also of a refused one.
 
-    """
-    model, bounds = draft.model, draft.bounds
-    price = model.price_for(principal.org_id)
-    assert price is not None, "the catalogue hands out priced models only"
-    assert bounds is not None, "a request that reads well has bounds"
-    await books.hold(
-        HoldRequest(
-            call.request_id,
+        Raises:
+            RateLimitError: which limit of which level, and when to come back.
+
+        """
+        wanted = None
+        if plan is not None:
+            wanted = Wanted(plan.model.name, plan.model.limits, plan.bounds.total_tokens)
+        call, defaults = self._call, self._runtime.defaults
+        ask = ask_for(call.request_id, self._principal, wanted, defaults, is_again=self._moves > 0)
+        verdict = await self._runtime.limiter.take(ask)
+        call.limit_headers = call.dialect.rate_headers(verdict.standings())
+        verdict.raise_if_refused()
+        self._ask = ask
+
+    async def hold_money(self, plan: Plan, once: Once | None) -> Sale:
+        """Set aside the most the call can cost, or its first tranche.
+
+        Raises:
+            TollgateError: budget, credit, key, or the books do not answer.
+
+        """
+        price = plan.model.price_for(self._principal.org_id)
+        assert price is not None, "the catalogue hands out priced models only"
+        await self._runtime.books.hold(self._hold_request(plan, price, once))
+        self.sale = self._open_sale(plan, price)
+        return self.sale
+
+    async def move_on(self, plan: Plan, once: Once | None) -> Sale:
+        """Ask limits and money for the next model, in the place of those of the one before.
+
+        Raises:
+            TollgateError: a limit, budget or credit refuses. That is the caller's affair, not the
+                provider's, and ends the call.
+
+        """
+        self._give_back(0)
+        self._moves += 1
+        self._call.request_id = f"{self._call_id}{self._moves + 1}"
+        await self.ask_limits(plan)
+        return await self.hold_money(plan, once)
+
+    def end(self, outcome: Outcome) -> None:
+        """Settle what is not settled; free the slots and the tokens that were not used. Once."""
+        if self.sale is not None:
+            self.sale.settle(outcome)
+        self._give_back(0 if self.sale is None else self.sale.used_tokens)
+
+    def _give_back(self, used_tokens: int) -> None:
+        ask, self._ask = self._ask, None
+        if ask is not None:
+            self._runtime.limiter.give(ask, used_tokens)
+
+    def _hold_request(self, plan: Plan, price: Price, once: Once | None) -> HoldRequest:
+        principal, bounds = self._principal, plan.bounds
+        return HoldRequest(
+            self._call.request_id,
             principal.org_id,
             principal.project_id,
             principal.key_id,
-            model.name,
+            plan.model.name,
             price.version_id,
             bounds.ceiling(price),
-            defaults.most_call_s + HOLD_MARGIN_S,
+            self._runtime.defaults.most_call_s + HOLD_MARGIN_S,
             amount_tokens=bounds.input_tokens + bounds.first_output_tokens,
             is_free=price.is_free,
             idem_key=once.key if once else None,
             idem_body=once.body if once else None,
+            instead_of=None if self.sale is None else self.sale.meter.request_id,
         )
-    )
-    return _open_sale(books, principal, draft, call.request_id, price)
 
-
-def _open_sale(
-    books: Books, principal: Principal, draft: Draft, request_id: str, price: Price
-) -> Sale:
-    bounds = draft.bounds
-    assert bounds is not None, "a call without bounds is not held"
-    tranches = Tranches(
-        books.writer,
-        request_id,
-        price,
-        held_nanos=bounds.ceiling(price),
-        covered=bounds.first_output_tokens,
-        most=bounds.output_tokens,
-    )
-    meter = Meter(
-        request_id,
-        price,
-        prompt_tokens=count_prompt(draft.request),
-        most_input=bounds.input_tokens,
-        most_output=bounds.output_tokens,
-        images=bounds.images,
-        prompt_bucket="input" if draft.request.embed is None else "embedding",
-    )
-    return Sale(books, principal, meter, tranches)
+    def _open_sale(self, plan: Plan, price: Price) -> Sale:
+        books, bounds, request_id = self._runtime.books, plan.bounds, self._call.request_id
+        tranches = Tranches(
+            books.writer,
+            request_id,
+            price,
+            held_nanos=bounds.ceiling(price),
+            covered=bounds.first_output_tokens,
+            most=bounds.output_tokens,
+        )
+        meter = Meter(
+            request_id,
+            price,
+            prompt_tokens=count_prompt(plan.request),
+            most_input=bounds.input_tokens,
+            most_output=bounds.output_tokens,
+            images=bounds.images,
+            prompt_bucket="input" if plan.request.embed is None else "embedding",
+        )
+        return Sale(books, self._principal, meter, tranches)

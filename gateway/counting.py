@@ -1,6 +1,7 @@
 """Counting a prompt: the checks of a call, and an answer that costs nothing."""
 
-from gateway.admission import ask_limits
+from billing.holds import Outcome
+from gateway.admission import Admission
 from gateway.auth import authenticate
 from gateway.call import Call
 from gateway.dialects.anthropic.responses import render_count
@@ -22,9 +23,7 @@ async def serve_token_count(call: Call, runtime: Runtime) -> None:
         runtime.keys, call.headers, prefer_x_api_key=call.dialect.prefers_x_api_key
     )
     draft = Draft(call, principal, runtime.catalog)
-    draft.bounds = None  # it will not run: a request against the limits, and no tokens
-    allowance = await ask_limits(
-        runtime.limiter, principal, draft, call=call, defaults=runtime.defaults
-    )
-    allowance.give_back(runtime.limiter, 0)
-    await call.answer(render_count(count_prompt(draft.request)))
+    admission = Admission(call, principal, runtime)
+    await admission.ask_limits(None)  # it will not run: a request against the limits, no tokens
+    admission.end(Outcome.COMPLETED)
+    await call.answer(render_count(count_prompt(draft.plans[0].request)))

@@ -5,58 +5,79 @@ after it; one round trip answers both. So a body is read first, and what is wron
 afterwards.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from accounts.principal import Principal
 from gateway.call import Call
 from gateway.catalog import Catalog, CatalogModel
 from gateway.chat import ChatRequest
+from gateway.dialects.base import Dialect, Envelope
 from gateway.estimate import Estimate, estimate
 from kernel.errors import BadRequestError, TollgateError
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request as one model would serve it: checked against that model's limits, and bounded.
+
+    ``request.model`` is the name the caller gave, which may be an alias of ``model``.
+    """
+
+    request: ChatRequest
+    model: CatalogModel
+    bounds: Estimate
+
+
 class Draft:
-    """``bounds`` is None for a request that will not run."""
+    """One plan for each model that the caller names, in the caller's order; or what is wrong."""
 
     def __init__(self, call: Call, principal: Principal, catalog: Catalog) -> None:
-        self.bounds: Estimate | None = None
         self._fault: TollgateError | None = None
-        self._request: ChatRequest | None = None
-        self._model: CatalogModel | None = None
+        self._plans: Sequence[Plan] = ()
         try:
-            self._read(call, principal, catalog)
+            self._plans = _read(call, principal, catalog)
         except TollgateError as error:
             self._fault = error
 
     @property
-    def request(self) -> ChatRequest:
-        """The checked request.
+    def first(self) -> Plan | None:
+        """The first model's plan, None for a request that will not run."""
+        return self._plans[0] if self._plans else None
+
+    @property
+    def plans(self) -> Sequence[Plan]:
+        """All plans, at least one.
 
         Raises:
-            TollgateError: what is wrong with it.
+            TollgateError: what is wrong with the request, for whichever model.
 
         """
         if self._fault is not None:
             raise self._fault
-        assert self._request is not None
-        return self._request
+        return self._plans
 
-    @property
-    def model(self) -> CatalogModel:
-        assert self._model is not None
-        return self._model
 
-    def _read(self, call: Call, principal: Principal, catalog: Catalog) -> None:
-        envelope = call.dialect.read_body(call.body)
-        self._model = catalog.model(envelope.model, principal)
-        self._request = call.dialect.check_request(
-            envelope,
-            max_output_tokens=self._model.max_output_tokens,
-            context_tokens=self._model.context_tokens,
-        )
-        if not is_sold_for(
-            self._model, principal.org_id, embeddings=self._request.embed is not None
-        ):
-            raise _wrong_endpoint(self._request)
-        self.bounds = estimate(self._request, max_output_tokens=self._model.max_output_tokens)
+def _read(call: Call, principal: Principal, catalog: Catalog) -> Sequence[Plan]:
+    envelopes = call.dialect.read_body(call.body).for_each_model()
+    named = [(catalog.model(envelope.model, principal), envelope) for envelope in envelopes]
+    plans: dict[str, Plan] = {}
+    for model, envelope in named:
+        # an alias beside its model would ask the same providers again
+        if model.name not in plans:
+            plans[model.name] = _plan(call.dialect, envelope, model, principal.org_id)
+    return [*plans.values()]
+
+
+def _plan(dialect: Dialect, envelope: Envelope, model: CatalogModel, org_id: int) -> Plan:
+    request = dialect.check_request(
+        envelope,
+        max_output_tokens=model.max_output_tokens,
+        context_tokens=model.context_tokens,
+    )
+    if not is_sold_for(model, org_id, embeddings=request.embed is not None):
+        raise _wrong_endpoint(request)
+    return Plan(request, model, estimate(request, max_output_tokens=model.max_output_tokens))
 
 
 def is_sold_for(model: CatalogModel, org_id: int, *, embeddings: bool) -> bool:

@@ -17,6 +17,7 @@ from kernel.errors import RateLimitError
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 MAX_RETRY_S = 60
+ON_THE_MODEL = "this organization on this model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +145,17 @@ class Wanted:
 
 
 def ask_for(
-    request_id: str, principal: Principal, wanted: Wanted | None, defaults: Defaults
+    request_id: str,
+    principal: Principal,
+    wanted: Wanted | None,
+    defaults: Defaults,
+    *,
+    is_again: bool = False,
 ) -> Ask:
-    """Return all limits of a call; one that will not run (nothing wanted) only costs a request."""
+    """Return all limits of a call; one that will not run (nothing wanted) only costs a request.
+
+    A call that asks again, for another model, is one more request to that model alone.
+    """
     tokens = 0 if wanted is None else wanted.tokens
     own = principal.key_limits
     key = RateLimits(own.rpm or defaults.rpm, own.rpd, own.tpm or defaults.tpm, own.concurrency)
@@ -158,12 +167,15 @@ def ask_for(
         ("this organization", f"rl:o:{principal.org_id}", principal.org_limits),
         *_of_the_model(principal, wanted),
     ):
+        requests = 0 if is_again and level != ON_THE_MODEL else 1
         if limits.rpm is not None:
             checks.append(
-                Check("requests per minute", level, f"{name}:rpm", limits.rpm, 1, MINUTE_MS)
+                Check("requests per minute", level, f"{name}:rpm", limits.rpm, requests, MINUTE_MS)
             )
         if limits.rpd is not None:
-            checks.append(Check("requests per day", level, f"{name}:rpd", limits.rpd, 1, DAY_MS))
+            checks.append(
+                Check("requests per day", level, f"{name}:rpd", limits.rpd, requests, DAY_MS)
+            )
         if limits.tpm is not None:
             checks.append(
                 Check("tokens per minute", level, f"{name}:tpm", limits.tpm, tokens, MINUTE_MS)
@@ -179,4 +191,4 @@ def _of_the_model(
     if wanted is None or wanted.model_limits == NO_LIMITS:
         return ()
     name = f"rl:m:{principal.org_id}:{wanted.model}"
-    return (("this organization on this model", name, wanted.model_limits),)
+    return ((ON_THE_MODEL, name, wanted.model_limits),)

@@ -2,22 +2,22 @@
 
 Everything up to the hold happens before the first byte and answers with a plain error. From the
 hold on, every way out — an answer, a fault, a caller that leaves, a shutdown — passes through
-``settle``.
+``end``.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 from billing.holds import Outcome
-from gateway.admission import Allowance, ask_limits, hold_money
+from gateway.admission import Admission
 from gateway.auth import authenticate
 from gateway.call import Call
-from gateway.catalog import CatalogModel
 from gateway.chat import Answer, ChatRequest
-from gateway.draft import Draft
+from gateway.draft import Draft, Plan
 from gateway.idempotency import Once, read_once
 from gateway.records import record_call
 from gateway.relay import Relay
-from gateway.routing.router import is_providers_fault
+from gateway.routing.router import Opened, is_providers_fault
 from gateway.runtime import Runtime
 from gateway.sale import Sale
 from gateway.watch import Patience
@@ -34,50 +34,71 @@ async def serve_completion(call: Call, runtime: Runtime) -> None:
         CancelledError: when the caller has left; what was relayed is settled by then.
 
     """
-    allowance: Allowance | None = None
-    sale: Sale | None = None
+    admission: Admission | None = None
     try:
         principal = await authenticate(
             runtime.keys, call.headers, prefer_x_api_key=call.dialect.prefers_x_api_key
         )
         draft = Draft(call, principal, runtime.catalog)
-        allowance = await ask_limits(
-            runtime.limiter, principal, draft, call=call, defaults=runtime.defaults
-        )
-        request, model = draft.request, draft.model
+        admission = Admission(call, principal, runtime)
+        await admission.ask_limits(draft.first)
+        plans = draft.plans
         once = read_once(call.headers, call.body, principal, call.dialect.endpoint)
         stored = once and await runtime.answers.find(once)
         if stored:
             await call.replay(stored.content, is_stream=stored.is_stream)
             return
-        sale = await hold_money(runtime.books, principal, draft, call, once, runtime.defaults)
-        await _relay(call, runtime, request, model, sale, once)
+        await _serve(call, runtime, admission, plans, once)
     except TollgateError as error:
-        if sale is not None:
-            sale.settle(Outcome.TRUNCATED)
+        if admission is not None:
+            admission.end(Outcome.TRUNCATED)
         if not call.started:
             await call.refuse(error)
     finally:
-        if sale is not None:
-            sale.settle(Outcome.DISCONNECTED)
-        if allowance is not None:
-            allowance.give_back(runtime.limiter, 0 if sale is None else sale.used_tokens)
-        record_call(runtime, call, sale)
+        if admission is not None:
+            admission.end(Outcome.DISCONNECTED)
+        record_call(runtime, call, None if admission is None else admission.sale)
+
+
+async def _serve(
+    call: Call,
+    runtime: Runtime,
+    admission: Admission,
+    plans: Sequence[Plan],
+    once: Once | None,
+) -> None:
+    """Hold the money of a model and relay its answer; the next one's where nobody serves it.
+
+    A refusal is the caller's own and ends the call: by a limit, a budget, credit, or the provider's
+    judgement of the request.
+    """
+    router = runtime.router
+    tries = router.begin_tries(call.started_at + runtime.defaults.most_call_s)
+    sale = await admission.hold_money(plans[0], once)
+    for plan, following in zip(plans, [*plans[1:], None], strict=True):
+        try:
+            opened = await router.open_first_willing(
+                plan.model, plan.request, call.request_id, tries
+            )
+        except TollgateError as failure:
+            if following is None or not tries.may_ask_next_model(failure):
+                raise
+            sale = await admission.move_on(following, once)
+        else:
+            await _relay(call, runtime, plan.request, opened, sale, once)
+            return
 
 
 async def _relay(
     call: Call,
     runtime: Runtime,
     request: ChatRequest,
-    model: CatalogModel,
+    opened: Opened,
     sale: Sale,
     once: Once | None,
 ) -> None:
-    """Open an upstream for a call whose money is held, and relay its answer."""
+    """Relay the answer of an upstream to a call whose money is held."""
     most_s = runtime.defaults.most_call_s
-    opened = await runtime.router.open_first_willing(
-        model, request, call.request_id, within_s=most_s - (clock.monotonic() - call.started_at)
-    )
     visit, served_by = opened.visit, opened.visit.deployment
     sale.meter.provider = served_by.provider
     sale.meter.cost = served_by.cost

@@ -16,10 +16,16 @@ class Envelope:
     """A body that could be read: which model it asks for; the rest is not checked yet.
 
     ``wire`` is the parsed body; ``messages`` in it is known to be a list with something in it.
+    ``fallbacks`` are the models to be asked next, where no provider of the one before is willing.
     """
 
     model: str
     wire: Mapping[str, Any]
+    fallbacks: tuple[str, ...] = ()
+
+    def for_each_model(self) -> "tuple[Envelope, ...]":
+        """Return the same body once for each model it may be answered by."""
+        return tuple(Envelope(name, self.wire) for name in (self.model, *self.fallbacks))
 
 
 class StreamRenderer(Protocol):

@@ -12,6 +12,8 @@ from kernel.errors import BadRequestError
 _DEPTH_THAT_CAN_BE_WRITTEN = 250
 # Work grows with objects and arrays, not with bytes: so many take about half a second to check.
 MOST_CONTAINERS = 200_000
+# Each is checked against the request before anything moves.
+MOST_MODELS = 5
 
 
 def parse_body(body: bytes) -> dict[str, Any]:

@@ -5,7 +5,9 @@
 2. A failure before the answer has begun goes to the next: two more at most, and only as far as the
    process's budget of retries goes. No provider is asked twice: callers retry by themselves, and
    both together would multiply.
-3. ``Opened.end`` gives the place back and tells the circuit how the answer ended.
+3. Where nobody was willing, the caller's next model may be asked, from the same budget and in the
+   same time.
+4. ``Opened.end`` gives the place back and tells the circuit how the answer ended.
 """
 
 import asyncio
@@ -54,6 +56,25 @@ class Visit:
             self.turn.end(well=well)
 
 
+@dataclass(slots=True)
+class Tries:
+    """What one call has asked so far, of all the models it may be answered by.
+
+    ``ends_at`` is when it has to be answered, in monotonic seconds. ``failure`` is how the last one
+    failed. ``is_over`` is true once nobody else may be asked: the time is over, or the budget of
+    retries is spent.
+    """
+
+    ends_at: float
+    failure: TollgateError | None = None
+    is_over: bool = False
+
+    def may_ask_next_model(self, failure: TollgateError) -> bool:
+        """Tell whether a failure of a whole model is to be followed by the caller's next one."""
+        is_to_be_followed = is_providers_fault(failure) or isinstance(failure, NotCarriedError)
+        return is_to_be_followed and not self.is_over
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """An upstream that has begun to answer. Who closes it ends the visit."""
@@ -86,8 +107,13 @@ class Router:
             self._circuits[name] = found
         return found
 
+    def begin_tries(self, ends_at: float) -> Tries:
+        """Count a call, which may be answered until ``ends_at``."""
+        self.retries.count_call()
+        return Tries(ends_at)
+
     async def open_first_willing(
-        self, model: CatalogModel, request: ChatRequest, request_id: str, *, within_s: float
+        self, model: CatalogModel, request: ChatRequest, request_id: str, tries: Tries
     ) -> Opened:
         """Open the model's deployments in their order; the first good answer wins.
 
@@ -100,19 +126,19 @@ class Router:
             TollgateError: the last failure, when nobody was willing, or the time is over.
 
         """
-        self.retries.count_call()
         try:
-            async with asyncio.timeout(within_s):
-                return await self._open_first_willing(model, request, request_id)
+            async with asyncio.timeout(tries.ends_at - clock.monotonic()):
+                return await self._open_first_willing(model, request, request_id, tries)
         except TimeoutError as error:
+            tries.is_over = True
             raise UpstreamTimeoutError(
                 "No provider answered in the time a call may take."
             ) from error
 
     async def _open_first_willing(
-        self, model: CatalogModel, request: ChatRequest, request_id: str
+        self, model: CatalogModel, request: ChatRequest, request_id: str, tries: Tries
     ) -> Opened:
-        failure: TollgateError = UnavailableError(
+        failure = tries.failure or UnavailableError(
             "No provider serves this model at the moment; try again shortly.",
             headers={"retry-after": "5"},
         )
@@ -121,7 +147,7 @@ class Router:
             visit = await self._enter(deployment)
             if visit is None:
                 continue
-            if attempts and not self._may_retry(attempts):
+            if not self._may_ask(tries, attempts):
                 visit.end(well=None)
                 break
             try:
@@ -131,7 +157,8 @@ class Router:
             except (BadRequestError, OwnKeyRefusedError):
                 raise
             except TollgateError as error:
-                failure, attempts = error, attempts + 1
+                tries.failure = failure = error
+                attempts += 1
                 await asyncio.sleep(random.uniform(*PAUSE_S))  # noqa: S311 # no secret
         raise failure
 
@@ -142,8 +169,12 @@ class Router:
     def _circuit_of(self, deployment: Deployment) -> Circuit:
         return self.circuit(deployment.provider, deployment.upstream_model, deployment.key_owner)
 
-    def _may_retry(self, attempts: int) -> bool:
-        return attempts < MOST_ATTEMPTS and self.retries.spend()
+    def _may_ask(self, tries: Tries, attempts: int) -> bool:
+        """Take a retry for a provider, unless it is the first; three of a model are asked."""
+        if attempts == MOST_ATTEMPTS:
+            return False
+        tries.is_over = tries.failure is not None and not self.retries.spend()
+        return not tries.is_over
 
     async def _enter(self, deployment: Deployment) -> Visit | None:
         turn = self._circuit_of(deployment).enter()

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,35 @@ async def running_writer(database: str, folder: Path) -> AsyncIterator[tuple[Wri
 
 def run(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(work)
+
+
+def test_a_hold_in_anothers_place_finds_its_money_and_key_free_whatever_else_waits(
+    database: str, tmp_path: Path
+) -> None:
+    acme = make_tenant(credit_usd="0.000006")
+    version, _ = make_price()
+    first = replace(hold_request(acme, version, 5_000), idem_key="once", idem_body="same")
+    second = replace(first, request_id=new_request_id(), instead_of=first.request_id)
+    third = replace(second, request_id=new_request_id(), instead_of=second.request_id)
+    too_much = replace(third, amount_nanos=6_001)
+
+    async def work() -> None:
+        async with running_writer(database, tmp_path) as (writer, journal):
+            journal.open_call(first.request_id)
+            assert await writer.hold(first) is None
+            for _ in range(300):
+                writer.close(Closing(new_request_id(), Act.RELEASE))
+            assert await writer.hold(second) is None
+            refusal = await writer.hold(too_much)
+            assert refusal is not None
+            assert refusal.why == "credit"
+            assert journal.owed == 0
+
+    run(work())
+    states = dict(Hold.objects.values_list("request_id", "state"))
+    assert states == {first.request_id: "released", second.request_id: "released"}
+    assert acme.account.held_nanos == 0
+    assert_proven(database, tmp_path)
 
 
 def test_a_hundred_holds_and_their_settlements_go_through_a_few_commits(

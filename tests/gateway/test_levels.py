@@ -179,3 +179,22 @@ def test_anthropics_headers_say_times_and_each_kind_of_token_the_one_limit() -> 
 )
 def test_durations_are_written_as_the_contract_does(ms: int, text: str) -> None:
     assert render_duration(ms) == text
+
+
+def test_asking_again_for_another_model_is_one_more_request_to_that_model_alone() -> None:
+    limits = RateLimits(5, 50, 500, 2)
+    caller = principal(key_limits=limits, org_limits=limits)
+
+    again = ask_for("req_12", caller, wanted(7, rpm=3, rpd=30), DEFAULTS, is_again=True)
+
+    assert [(check.key, check.cost) for check in again.checks] == [
+        ("rl:k:k:rpm", 0),
+        ("rl:k:k:rpd", 0),
+        ("rl:k:k:tpm", 7),
+        ("rl:o:2:rpm", 0),
+        ("rl:o:2:rpd", 0),
+        ("rl:o:2:tpm", 7),
+        ("rl:m:2:gpt-4o:rpm", 1),
+        ("rl:m:2:gpt-4o:rpd", 1),
+    ]
+    assert [slots.level for slots in again.slots] == ["this key", "this organization"]

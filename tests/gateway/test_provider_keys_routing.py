@@ -9,6 +9,7 @@ from gateway.catalog import CatalogModel, Deployment
 from gateway.chat import ChatRequest
 from gateway.providers.faults import OverloadedError, OwnKeyRefusedError
 from gateway.routing.router import Router
+from kernel import clock
 from kernel.errors import TollgateError, UnavailableError, UpstreamError
 
 PLATFORMS = Deployment(1, "acme", "scripted", "", None, 1, 1, 1, 1, "m")
@@ -38,9 +39,8 @@ class FailsUnderOneKey:
 
 async def ask(router: Router, *deployments: Deployment) -> None:
     model = CatalogModel("public", "tollgate", 1, 1, 1, None, deployments)
-    opened = await router.open_first_willing(
-        model, ChatRequest("public", (), {}), "req_1", within_s=30
-    )
+    tries = router.begin_tries(clock.monotonic() + 30)
+    opened = await router.open_first_willing(model, ChatRequest("public", (), {}), "req_1", tries)
     opened.visit.end(well=True)
 
 

@@ -17,7 +17,7 @@ from gateway.dialects.anthropic.fields import Check, refusal
 from gateway.dialects.anthropic.messages import parse_messages, parse_system
 from gateway.dialects.anthropic.tools import parse_output, parse_tools
 from gateway.dialects.base import Envelope
-from gateway.dialects.bodies import PromptTooLongError, find_room, parse_body
+from gateway.dialects.bodies import MOST_MODELS, PromptTooLongError, find_room, parse_body
 from gateway.dialects.schemas import OBJECT, STRING, array_of, nullable, object_of, schema_of, takes
 from kernel.errors import BadRequestError
 
@@ -40,9 +40,7 @@ def read_body(body: bytes) -> Envelope:
 
     """
     wire = parse_body(body)
-    model = fields.required(wire, "model", "", fields.string)
-    if not model:
-        raise refusal("model", "String should have at least 1 character")
+    model, *fallbacks = _read_models(wire)
     if wire.get("thread") is not None:
         raise BadRequestError(
             "Conversations are not stored here: send all messages, and no `thread`.",
@@ -52,7 +50,30 @@ def read_body(body: bytes) -> Envelope:
     messages = fields.required(wire, "messages", "", fields.array)
     if not messages:
         raise refusal("messages", "at least one message is required")
-    return Envelope(model, wire)
+    return Envelope(model, wire, tuple(fallbacks))
+
+
+def _read_models(wire: dict[str, Any]) -> tuple[str, ...]:
+    """Return ``model``, where it is given, and then those of ``models``, each once.
+
+    Anthropic has no such list, so it is taken out of the body.
+    """
+    listed: list[str] = fields.optional(wire, "models", "", fields.array) or []
+    wire.pop("models", None)
+    for place, name in enumerate(listed):
+        _check_model(f"models.{place}", name)
+    if "model" in wire or not listed:
+        listed = [fields.required(wire, "model", "", _check_model), *listed]
+    names = tuple(dict.fromkeys(listed))
+    if len(names) > MOST_MODELS:
+        raise refusal("models", f"List should name at most {MOST_MODELS} different models")
+    return names
+
+
+def _check_model(path: str, value: Any) -> None:
+    fields.string(path, value)
+    if not value:
+        raise refusal(path, "String should have at least 1 character")
 
 
 def check_request(

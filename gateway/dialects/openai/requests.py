@@ -14,7 +14,7 @@ from typing import Any
 
 from gateway.chat import ChatRequest
 from gateway.dialects.base import Envelope
-from gateway.dialects.bodies import PromptTooLongError, find_room, parse_body
+from gateway.dialects.bodies import MOST_MODELS, PromptTooLongError, find_room, parse_body
 from gateway.dialects.openai import fields
 from gateway.dialects.openai.fields import missing, refusal
 from gateway.dialects.openai.functions import has_functions, parse_functions
@@ -41,14 +41,41 @@ def read_body(body: bytes) -> Envelope:
 
     """
     wire = parse_body(body)
-    model = read_model(wire)
+    model, *fallbacks = read_models(wire)
     messages = wire.get("messages")
     if messages is None:
         raise missing("messages")
     fields.array("messages", messages)
     if not messages:
         raise refusal("messages", "Messages array cannot be empty", "empty_array")
-    return Envelope(model, wire)
+    return Envelope(model, wire, tuple(fallbacks))
+
+
+def read_models(wire: dict[str, Any]) -> tuple[str, ...]:
+    """Return ``model``, where it is given, and then those of ``models``, each once.
+
+    The list is taken out of the body: an upstream is asked for one model, and must not fall back
+    by itself.
+
+    Raises:
+        BadRequestError: for no model at all, or too many.
+
+    """
+    listed = wire.pop("models", None)
+    if listed is None:
+        return (read_model(wire),)
+    fields.array("models", listed)
+    for place, name in enumerate(listed):
+        fields.string(f"models[{place}]", name)
+        if not name:
+            raise refusal(f"models[{place}]", f"'models[{place}]' must not be empty.")
+    has_first = not listed or wire.get("model") not in (None, "")
+    first = (read_model(wire),) if has_first else ()
+    names = tuple(dict.fromkeys((*first, *listed)))
+    if len(names) > MOST_MODELS:
+        why = f"At most {MOST_MODELS} different models can be given."
+        raise refusal("models", why, "array_above_max_length")
+    return names
 
 
 def read_model(wire: Mapping[str, Any]) -> str:

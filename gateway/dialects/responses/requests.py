@@ -11,7 +11,7 @@ from gateway.dialects.bodies import PromptTooLongError, find_room, parse_body
 from gateway.dialects.openai import fields
 from gateway.dialects.openai.fields import Check, missing, refusal
 from gateway.dialects.openai.parameters import check_metadata
-from gateway.dialects.openai.requests import EFFORTS, WITHOUT_THINKING, read_model
+from gateway.dialects.openai.requests import EFFORTS, WITHOUT_THINKING, read_models
 from gateway.dialects.openai.tools import parse_schema_format
 from gateway.dialects.responses.inputs import parse_input
 from gateway.dialects.responses.tools import parse_tools
@@ -30,10 +30,10 @@ def read_body(body: bytes) -> Envelope:
 
     """
     wire = parse_body(body)
-    model = read_model(wire)
+    model, *fallbacks = read_models(wire)
     if wire.get("input") is None:
         raise missing("input")
-    return Envelope(model, wire)
+    return Envelope(model, wire, tuple(fallbacks))
 
 
 def check_request(

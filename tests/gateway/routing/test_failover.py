@@ -1,5 +1,6 @@
 """Calls go on to the next provider before the first byte, and nobody is asked twice."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,9 +10,12 @@ from gateway.catalog import CatalogModel, Deployment
 from gateway.chat import ChatRequest
 from gateway.providers.faults import OverloadedError
 from gateway.routing.router import Opened, Router
+from kernel import clock
 from kernel.errors import (
     BadRequestError,
+    NoCreditError,
     NotCarriedError,
+    RateLimitError,
     TollgateError,
     UnavailableError,
     UpstreamError,
@@ -39,6 +43,15 @@ class Scripted:
         return object()
 
 
+class Endless(Scripted):
+    """A provider that never begins to answer."""
+
+    async def open(
+        self, request: ChatRequest, deployment: Deployment, *, max_output_tokens: int
+    ) -> Any:
+        await asyncio.Event().wait()
+
+
 def served_by(names: Sequence[str], *, concurrency: int | None = None) -> CatalogModel:
     deployments = [
         Deployment(
@@ -61,7 +74,8 @@ def make_router(provider: Scripted, *, failures: int = 3) -> Router:
 
 
 async def ask(router: Router, model: CatalogModel) -> Opened:
-    return await router.open_first_willing(model, REQUEST, "req_1", within_s=30)
+    tries = router.begin_tries(clock.monotonic() + 30)
+    return await router.open_first_willing(model, REQUEST, "req_1", tries)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +126,67 @@ async def test_without_a_budget_the_first_fault_is_the_answer() -> None:
 
     assert provider.asked == ["first"]
     assert router.retries.denied == 2
+
+
+async def test_the_next_models_first_provider_takes_a_retry() -> None:
+    provider = Scripted({"first": UpstreamError("x")})
+    router = make_router(provider)
+    tries = router.begin_tries(clock.monotonic() + 30)
+    with pytest.raises(UpstreamError) as caught:
+        await router.open_first_willing(served_by(["first"]), REQUEST, "req_1", tries)
+
+    may_go_on = tries.may_ask_next_model(caught.value)
+    opened = await router.open_first_willing(served_by(["second"]), REQUEST, "req_1", tries)
+
+    assert may_go_on is True
+    assert opened.visit.deployment.provider == "second"
+    assert router.retries.spent == 1
+
+
+async def test_the_next_model_is_free_to_ask_where_nobody_was_asked_before() -> None:
+    provider = Scripted({"first": OverloadedError(30)})
+    router = make_router(provider)
+    with pytest.raises(OverloadedError):
+        await ask(router, served_by(["first"]))
+    tries = router.begin_tries(clock.monotonic() + 30)
+    with pytest.raises(UnavailableError) as caught:
+        await router.open_first_willing(served_by(["first"]), REQUEST, "req_1", tries)
+
+    assert tries.may_ask_next_model(caught.value)
+    await router.open_first_willing(served_by(["second"]), REQUEST, "req_1", tries)
+    assert provider.asked == ["first", "second"]
+    assert router.retries.spent == 0
+
+
+async def test_without_a_budget_the_next_model_says_how_the_first_one_failed() -> None:
+    provider = Scripted({"first": UpstreamError("first fault")})
+    router = make_router(provider)
+    while router.retries.spend():
+        pass
+    tries = router.begin_tries(clock.monotonic() + 30)
+    with pytest.raises(UpstreamError):
+        await router.open_first_willing(served_by(["first"]), REQUEST, "req_1", tries)
+
+    with pytest.raises(UpstreamError, match="first fault") as caught:
+        await router.open_first_willing(served_by(["second"]), REQUEST, "req_1", tries)
+
+    assert provider.asked == ["first"]
+    assert not tries.may_ask_next_model(caught.value)
+
+
+async def test_once_the_time_is_over_no_model_is_asked() -> None:
+    router = make_router(Endless({}))
+    tries = router.begin_tries(clock.monotonic() + 0.01)
+
+    with pytest.raises(UpstreamTimeoutError) as caught:
+        await router.open_first_willing(served_by(["only"]), REQUEST, "req_1", tries)
+
+    assert not tries.may_ask_next_model(caught.value)
+
+
+@pytest.mark.parametrize("refusal", [BadRequestError("x"), RateLimitError("x"), NoCreditError("x")])
+def test_what_is_refused_to_the_caller_leads_to_no_other_model(refusal: TollgateError) -> None:
+    assert not make_router(Scripted({})).begin_tries(1.0).may_ask_next_model(refusal)
 
 
 async def test_a_provider_that_keeps_failing_is_skipped_without_a_retry() -> None:
