@@ -16,6 +16,7 @@ from kernel.addresses import check_url
 from kernel.errors import BadRequestError, ConflictError, NotFoundError
 from kernel.vault import PROVIDERS, Vault
 
+EMBEDDINGS_CONTEXT_TOKENS = 8_192  # what such models commonly read
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}", re.ASCII)
 
 
@@ -74,7 +75,10 @@ def create_model(
     if ModelAlias.objects.filter(name=name).exists():
         raise ConflictError(f"There is an alias {name!r} already.", code="name_in_use")
     with transaction.atomic():
-        model = PublicModel.objects.create(name=name, owned_by=owned_by)
+        model = PublicModel(name=name, owned_by=owned_by)
+        if price is not None and price.embedding and not (price.input or price.output):
+            model.context_tokens = EMBEDDINGS_CONTEXT_TOKENS
+        model.save()
         Deployment.objects.create(
             public_model=model, provider=server, upstream_model=upstream_model
         )

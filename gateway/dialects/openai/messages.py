@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from gateway.chat import Media, Message, Part, ToolCall
+from gateway.chat import Media, Message, Part, Thought, ToolCall
 from gateway.dialects.openai import fields
 from gateway.dialects.openai.fields import missing, refusal, shown, wrong_type
 from gateway.dialects.openai.media import (
@@ -83,7 +83,10 @@ def _parse_assistant(wire: Mapping[str, Any], path: str) -> Message:
         text = refused or ""
     else:
         text = _parse_content(wire, path, _ASSISTANT_PARTS).text
-    return Message("assistant", text, _name(wire, path), tool_calls=calls)
+    # of an earlier answer: it goes on as it came, and its receiver charges for it
+    thought = wire.get("reasoning_content")
+    thoughts = (Thought(thought),) if thought and type(thought) is str else ()
+    return Message("assistant", text, _name(wire, path), tool_calls=calls, thoughts=thoughts)
 
 
 def _parse_tool(wire: Mapping[str, Any], path: str) -> Message:

@@ -2,7 +2,8 @@
 
 1. ``response.created`` and ``.in_progress`` come before the first thing that is said.
 2. Every output is added, said in pieces, said as a whole, and done before the next one begins.
-3. ``finish`` ends with the whole response, completed or incomplete; ``fail`` with a failed one.
+3. ``finish`` ends with the whole response, completed or incomplete; ``fail`` with an error and a
+   failed one: some clients look for the first, some for the second.
 """
 
 from collections.abc import Iterable
@@ -66,10 +67,12 @@ class ResponsesStream:
         """Return the closing frames of a stream that broke: the response has failed."""
         frames: list[bytes] = []
         self._begin(frames)
+        message = clean(error.message)
+        frames.append(self._frame("error", code="server_error", message=message, param=None))
         response = {
             **self._begun,
             "status": "failed",
-            "error": {"code": "server_error", "message": clean(error.message)},
+            "error": {"code": "server_error", "message": message},
             "output": [output.render("incomplete") for output in self._outputs.all],
         }
         frames.append(self._frame("response.failed", response=response))

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
-from gateway.chat import Media, Message, ToolCall
+from gateway.chat import Media, Message, Thought, ToolCall
+from gateway.dialects.anthropic.outgoing import render_request
 from gateway.estimate import estimate
+from gateway.providers.openai import render_body
 from gateway.providers.simulator import plan
 from gateway.tokenizer import count_prompt, prompt_upper_bound
 from tests.gateway.dialects.asking import CALL, ask, refusal_of
@@ -151,6 +154,7 @@ def test_every_role_is_read() -> None:
             "assistant",
             "",
             tool_calls=(ToolCall("call_1", "get_weather", '{"location":"Oslo"}'),),
+            thoughts=(Thought("hm"),),
         ),
         Message("tool", "rain", tool_call_id="call_1"),
         Message("assistant", "no"),
@@ -287,3 +291,24 @@ def test_a_stream_that_may_think_unseen_is_held_in_full() -> None:
 
     assert (seen.first_output_tokens, unseen.first_output_tokens) == (1_024, 4_096)
     assert silent == seen
+
+
+def test_thinking_sent_back_counts_goes_on_as_it_came_and_is_left_out_where_it_must_be_signed() -> (
+    None
+):
+    turns = [USER, {"role": "assistant", "content": "yes"}, USER]
+    plain = ask(messages=turns)
+    turns[1] = {**turns[1], "reasoning_content": "Hm, yes."}
+    thinking = ask(messages=turns)
+
+    assert count_prompt(thinking) == count_prompt(plain) + 4
+    sent = orjson.loads(render_body(thinking, "up-1", 100))["messages"]
+    assert sent[1]["reasoning_content"] == "Hm, yes."
+    assert render_request(thinking, "up-1", 100) == render_request(plain, "up-1", 100)
+
+
+@pytest.mark.parametrize("odd", [None, "", 5, ["hm"], {"text": "hm"}])
+def test_what_is_no_thinking_is_ignored_there(odd: Any) -> None:
+    turn = {"role": "assistant", "content": "yes"}
+
+    assert ask(messages=[{**turn, "reasoning_content": odd}, USER]).messages[0].thoughts == ()

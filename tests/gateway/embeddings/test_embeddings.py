@@ -284,3 +284,10 @@ def test_the_client_raises_for_a_wrong_input(stage: Stage) -> None:
     with pytest.raises(BadRequestError) as caught:
         client.embeddings.create(model=MODEL, input="")
     assert caught.value.param == "input"
+
+
+def test_an_input_has_8192_tokens_at_most(stage: Stage) -> None:
+    whole, beyond = ask(stage, input=[1] * 8_192), ask(stage, input=[1] * 8_193)
+
+    assert whole.status_code == 200
+    assert (beyond.status_code, beyond.json()["error"]["code"]) == (400, "context_length_exceeded")

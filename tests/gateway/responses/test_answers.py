@@ -185,8 +185,15 @@ def test_an_answer_that_no_money_is_left_for_ends_cleanly_and_says_so() -> None:
 def test_a_stream_that_breaks_has_failed_and_numbers_go_on() -> None:
     stream = DIALECT.open_stream(ask(stream=True), ANSWER)
     text = stream.render(HELLO[:1]) + stream.fail(UpstreamError("It broke off."))
-    last = parsed(text.decode())[-1]
+    *_, said, last = parsed(text.decode())
 
+    assert {**said, "sequence_number": 0} == {
+        "type": "error",
+        "sequence_number": 0,
+        "code": "server_error",
+        "message": "It broke off.",
+        "param": None,
+    }
     assert last["type"] == "response.failed"
     assert last["response"]["status"] == "failed"
     assert last["response"]["error"] == {"code": "server_error", "message": "It broke off."}
@@ -199,7 +206,7 @@ def test_a_stream_that_breaks_before_its_first_word_is_one_all_the_same() -> Non
 
     kinds = [event["type"] for event in parsed(stream.fail(UpstreamError("No.")).decode())]
 
-    assert kinds == ["response.created", "response.in_progress", "response.failed"]
+    assert kinds == ["response.created", "response.in_progress", "error", "response.failed"]
 
 
 def test_an_answer_without_a_word_has_no_output() -> None:
