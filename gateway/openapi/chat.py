@@ -18,9 +18,16 @@ from gateway.dialects.schemas import (
     schemas_of,
     word,
 )
-from gateway.openapi.parts import COUNT, IDEMPOTENCY_KEY, OPENAI, SECONDS, Operation, ref
+from gateway.openapi.parts import (
+    COUNT,
+    IDEMPOTENCY_KEY,
+    OPENAI,
+    SECONDS,
+    Operation,
+    asked_of_models,
+    ref,
+)
 
-MODEL: Schema = {**STRING, "minLength": 1, "description": "As the list of models names it."}
 _BASE64 = "^[A-Za-z0-9+/]+={0,2}$"
 IMAGE_URL: Schema = {
     **STRING,
@@ -139,7 +146,7 @@ _FORMAT: Schema = {
     ]
 }
 _REQUEST = object_of(
-    {"model": MODEL, "messages": array_of(_MESSAGE, least=1)},
+    {"messages": array_of(_MESSAGE, least=1)},
     {
         **schemas_of(PARAMETERS),
         "tools": nullable(array_of(_TOOL, most=MOST_TOOLS)),
@@ -221,7 +228,7 @@ _CHUNK = object_of(
 )
 
 SCHEMAS = {
-    "ChatCompletionRequest": _REQUEST,
+    "ChatCompletionRequest": asked_of_models(_REQUEST, model=nullable(STRING)),
     "ChatCompletion": _COMPLETION,
     "ChatCompletionChunk": _CHUNK,
 }

@@ -10,8 +10,7 @@ from gateway.dialects.schemas import (
     schema_of,
     word,
 )
-from gateway.openapi.chat import MODEL
-from gateway.openapi.parts import COUNT, IDEMPOTENCY_KEY, OPENAI, Operation, ref
+from gateway.openapi.parts import COUNT, IDEMPOTENCY_KEY, MODEL, OPENAI, Operation, ref
 
 _TEXT: Schema = {**STRING, "minLength": 1}
 _TOKENS = array_of(schema_of(TOKEN), least=1)

@@ -20,12 +20,13 @@ from gateway.dialects.schemas import (
     schemas_of,
     word,
 )
-from gateway.openapi.chat import MODEL
 from gateway.openapi.parts import (
     ANTHROPIC,
     COUNT,
     IDEMPOTENCY_KEY,
+    MODEL,
     Operation,
+    asked_of_models,
     in_query,
     ref,
 )
@@ -146,7 +147,6 @@ _OUTPUT = object_of(
     },
 )
 _ASKED = {
-    "model": MODEL,
     "messages": array_of(_MESSAGE, least=1, most=MOST_MESSAGES),
 }
 _MAX_TOKENS: Schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
@@ -168,8 +168,12 @@ _BLOCK: Schema = {
     ]
 }
 SCHEMAS = {
-    "MessagesRequest": object_of({**_ASKED, "max_tokens": _MAX_TOKENS}, _STEERED),
-    "TokenCountRequest": object_of(_ASKED, {**_STEERED, "max_tokens": nullable(_MAX_TOKENS)}),
+    "MessagesRequest": asked_of_models(
+        object_of({**_ASKED, "max_tokens": _MAX_TOKENS}, _STEERED), model=MODEL
+    ),
+    "TokenCountRequest": asked_of_models(
+        object_of(_ASKED, {**_STEERED, "max_tokens": nullable(_MAX_TOKENS)}), model=MODEL
+    ),
     "TokenCount": object_of({"input_tokens": COUNT}, {}),
     "Message": object_of(
         {

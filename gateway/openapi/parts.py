@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.dialects.anthropic.errors import KINDS
+from gateway.dialects.bodies import MOST_MODELS
 from gateway.dialects.schemas import STRING, Schema, array_of, nullable, object_of, word
 
 Json = dict[str, Any]
@@ -134,6 +135,26 @@ def in_query(name: str, schema: Schema, says: str, *, required: bool = False) ->
 def in_path(name: str, says: str, *, pattern: str = "^[0-9A-Za-z_]{1,40}$") -> Json:
     schema = {**STRING, "pattern": pattern}
     return {"name": name, "in": "path", "required": True, "schema": schema, "description": says}
+
+
+MODEL: Schema = {**STRING, "minLength": 1, "description": "As the list of models names it."}
+
+
+def asked_of_models(request: Schema, *, model: Schema) -> Schema:
+    """Return the schema of a request that names a model, or several of which the first can."""
+    models = {
+        **nullable(array_of(MODEL)),
+        "description": "Models to fall back on, in this order, where no provider of `model` "
+        f"answers: {MOST_MODELS} different ones at most, with `model`, which may be left out here.",
+    }
+    return {
+        **request,
+        "properties": {"model": model, "models": models, **request["properties"]},
+        "anyOf": [
+            object_of({"model": MODEL}, {}),
+            object_of({"models": array_of(MODEL, least=1)}, {}),
+        ],
+    }
 
 
 IDEMPOTENCY_KEY: Json = {"$ref": "#/components/parameters/IdempotencyKey"}

@@ -18,8 +18,16 @@ from gateway.dialects.schemas import (
     schemas_of,
     word,
 )
-from gateway.openapi.chat import IMAGE_URL, MODEL, PDF, SCHEMA_FORMAT
-from gateway.openapi.parts import COUNT, IDEMPOTENCY_KEY, OPENAI, SECONDS, Operation, ref
+from gateway.openapi.chat import IMAGE_URL, PDF, SCHEMA_FORMAT
+from gateway.openapi.parts import (
+    COUNT,
+    IDEMPOTENCY_KEY,
+    OPENAI,
+    SECONDS,
+    Operation,
+    asked_of_models,
+    ref,
+)
 
 _TEXT = object_of({"type": word("input_text"), "text": STRING}, {})
 _IMAGE = object_of(
@@ -102,7 +110,7 @@ _FORMAT: Schema = {
     ]
 }
 _REQUEST = object_of(
-    {"model": MODEL, "input": {"anyOf": [STRING, array_of(_INPUT_TURN, least=1)]}},
+    {"input": {"anyOf": [STRING, array_of(_INPUT_TURN, least=1)]}},
     {
         **schemas_of(PARAMETERS),
         "text": nullable(
@@ -144,7 +152,7 @@ _OUTPUT = object_of(
     },
 )
 SCHEMAS = {
-    "ResponseRequest": _REQUEST,
+    "ResponseRequest": asked_of_models(_REQUEST, model=nullable(STRING)),
     "Response": object_of(
         {
             "id": {**STRING, "pattern": "^resp_"},

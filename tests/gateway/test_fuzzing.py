@@ -67,7 +67,10 @@ def _document() -> dict[str, Any]:
     for name, schema in document["components"]["schemas"].items():
         if "model" in schema.get("properties", {}) and name.endswith("Request"):
             model = "text-embedding-3-small" if name.startswith("Embed") else "hacxgpt"
-            schema["properties"]["model"] = {"type": "string", "enum": [model]}
+            known = {"type": "string", "enum": [model]}
+            schema["properties"]["model"] = known
+            if "models" in schema["properties"]:
+                schema["properties"]["models"]["items"] = known
     return document
 
 
