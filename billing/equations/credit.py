@@ -61,4 +61,24 @@ CREDIT: tuple[Equation, ...] = (
           where h.state = 'settled' group by 1, 2
         ) s where burned <> due""",
     ),
+    Equation(
+        "I27",
+        "the payment provider's cash is what top-ups brought, less what went back",
+        """select coalesce(o.public_id, 'the platform'), coalesce(l.cash, 0),
+          coalesce(t.paid, 0) - coalesce(t.voided, 0) - coalesce(l.lost, 0)
+        from (
+          select x.org_id, sum(e.amount_nanos) filter (where a.code = 'cash:stripe') cash,
+            sum(e.amount_nanos) filter (where a.code = 'platform_loss') lost
+          from billing_ledgeraccount a join billing_ledgerentry e on e.account_id = a.id
+          join billing_ledgertransaction x on x.id = e.txn_id
+          where a.code = 'cash:stripe' or (a.code = 'platform_loss' and x.kind = 'payment_loss')
+          group by 1
+        ) l full join (
+          select t.org_id, sum(t.amount_nanos) paid, sum(g.voided_nanos) voided
+          from billing_topup t join billing_creditgrant g on g.id = t.grant_id group by 1
+        ) t on t.org_id = l.org_id
+        left join accounts_organization o on o.id = coalesce(t.org_id, l.org_id)
+        where coalesce(l.cash, 0)
+          <> coalesce(t.paid, 0) - coalesce(t.voided, 0) - coalesce(l.lost, 0)""",
+    ),
 )

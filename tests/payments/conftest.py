@@ -8,8 +8,12 @@ import pytest
 from django.test import Client
 
 from accounts.keys import KeySpec, mint_key
+from billing.models import CreditGrant, LedgerEntry, LedgerTransaction, SavedCard, TopUp
 from tests.factories import ACTOR, Tenant, make_tenant
 from tests.fakes.stripe import SECRET_KEY, WEBHOOK_SECRET, FakeStripe, running_stripe, sign
+
+DOLLAR = 1_000_000_000
+WANTED = {"threshold": "10.00", "amount": "25.00", "monthly_cap": "60.00"}
 
 
 @pytest.fixture
@@ -76,3 +80,33 @@ def tell(body: bytes, signature: str | None = None) -> tuple[int, str]:
     )
     said = answer.json()
     return answer.status_code, said["outcome"] if "outcome" in said else said["error"]["code"]
+
+
+def asked(customer: Customer) -> str:
+    """Ask for a top-up of 25 dollars; its id."""
+    answer = customer.post("topups", {"amount": "25.00"})
+    assert answer.status_code == 200, answer.json()
+    return str(answer.json()["id"])
+
+
+def state(top_up: str) -> str:
+    return TopUp.objects.get(public_id=top_up).state
+
+
+def balance(code: str) -> int:
+    entries = LedgerEntry.objects.filter(account__code=code)
+    return sum(entry.amount_nanos for entry in entries)
+
+
+def nothing_moved(customer: Customer) -> bool:
+    return (
+        CreditGrant.objects.count() == LedgerTransaction.objects.count() == 0
+        and customer.tenant.account.deferred_nanos == 0
+    )
+
+
+def watch(customer: Customer, **other: Any) -> None:
+    """Save a card and switch the auto top-up on."""
+    SavedCard.objects.create(org=customer.tenant.org, customer="cus_1", payment_method="pm_1")
+    answer = customer.post("auto_topup", {**WANTED, **other})
+    assert answer.status_code == 200, answer.json()
