@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 import psycopg
+import pytest
 from django.db import connection
 
 from billing.models import Hold, UsageEvent
@@ -23,6 +24,9 @@ def settled(count: int) -> Callable[[], bool]:
     return check
 
 
+LONG = pytest.mark.long
+
+
 def test_with_redis_killed_calls_go_on_and_money_is_right(siege: Siege) -> None:
     assert siege.call() == 200
 
@@ -33,6 +37,26 @@ def test_with_redis_killed_calls_go_on_and_money_is_right(siege: Siege) -> None:
 
     assert during + after == [200] * 15
     wait_for(settled(16))
+    siege.prove()
+
+
+@LONG
+def test_with_redis_frozen_for_a_minute_calls_go_on_and_money_is_right(siege: Siege) -> None:
+    siege.services.redis.freeze()
+    began = time.monotonic()
+    waits_s = []
+    while time.monotonic() - began < 60:
+        asked = time.monotonic()
+        assert siege.call() == 200
+        waits_s.append(time.monotonic() - asked)
+        time.sleep(0.2)
+    siege.services.redis.thaw()
+    thawed = [siege.call() for _ in range(5)]
+
+    assert thawed == [200] * 5
+    # the breaker lets one call at a time look whether Redis is back
+    assert sorted(waits_s)[len(waits_s) // 2] < 0.5
+    wait_for(settled(len(waits_s) + 5))
     siege.prove()
 
 
@@ -52,8 +76,9 @@ def test_with_redis_frozen_a_call_waits_no_longer_than_the_breaker_allows(siege:
     siege.prove()
 
 
+@pytest.mark.parametrize("away_s", [0, pytest.param(20, marks=LONG)])
 def test_with_postgres_killed_new_calls_are_503_open_streams_finish_and_all_is_settled(
-    siege: Siege,
+    siege: Siege, away_s: int
 ) -> None:
     streams = [
         RawStream(
@@ -72,6 +97,7 @@ def test_with_postgres_killed_new_calls_are_503_open_streams_finish_and_all_is_s
     answer = post(siege.api.url, siege.acme.key_text, chat_body("mock"))
     refused_after_s = time.monotonic() - began
     endings = [stream.read_until(lambda data: b"[DONE]" in data) for stream in streams]
+    time.sleep(away_s)
     siege.services.restart_postgres()
 
     assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (503, True)
