@@ -66,7 +66,7 @@ class ModelAliasAdmin(CatalogAdmin):
 
 @admin.register(Deployment)
 class DeploymentAdmin(CatalogAdmin):
-    list_display = ("public_model", "provider", "upstream_model", "priority", "active")
+    list_display = ("public_model", "provider", "upstream_model", "priority", "weight", "active")
     list_filter = ("active",)
     list_select_related = ("public_model", "provider")
     search_fields = ("public_model__name", "upstream_model")

@@ -1,6 +1,7 @@
 """Circuits told to neighbours over Redis: a hint with an end, for skipping sooner, never a must.
 
-Without Redis each process finds out for itself.
+Without Redis each process finds out for itself. What is told of the platform's own keys is kept as
+well until it ends, for operators who look.
 """
 
 import asyncio
@@ -15,6 +16,11 @@ from kernel.log import logger
 
 MOST_UNTOLD = 100
 log = logger(__name__)
+
+
+def circuit_key(provider: str, upstream_model: str) -> str:
+    """Return where the state of a circuit is kept; the key's time to live is the circuit's."""
+    return f"tollgate:circuit:{provider}\n{upstream_model}"
 
 
 class Hints:
@@ -62,8 +68,13 @@ class Hints:
             "key_owner": circuit.key_owner,
         }
         message = orjson.dumps({**names, "seconds": seconds, "owner": self._owner})
+        told = self._client.pipeline(transaction=False)
+        told.publish(self.channel, message)
+        if circuit.key_owner is None:
+            key = circuit_key(circuit.provider, circuit.upstream_model)
+            told.set(key, circuit.state, px=max(1, round(seconds * 1000)))
         try:
             async with asyncio.timeout(1):
-                await self._client.publish(self.channel, message)
+                await told.execute()
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("circuit_not_told", error=type(error).__name__)

@@ -33,8 +33,18 @@ def parse_count(text: str) -> int:
         BadRequestError: for anything else.
 
     """
-    if not re.fullmatch(r"\d{1,10}", text, re.ASCII) or not 1 <= int(text) <= 10**9:
-        raise BadRequestError(f"{text!r} is not a whole number from 1 to 1000000000.")
+    return parse_whole(text, 1, 10**9)
+
+
+def parse_whole(text: str, least: int, most: int) -> int:
+    """Read a whole number between two bounds.
+
+    Raises:
+        BadRequestError: for anything else.
+
+    """
+    if not re.fullmatch(r"\d{1,10}", text, re.ASCII) or not least <= int(text) <= most:
+        raise BadRequestError(f"{text!r} is not a whole number from {least} to {most}.")
     return int(text)
 
 

@@ -1,19 +1,25 @@
-"""``manage model list|create|alias|price|limits``: what can be called, for how much, how often."""
+"""``manage model list|create|alias|route|price|limits``: what can be called, and who serves it."""
 
+from dataclasses import asdict
 from typing import Any
+
+from django.core.management.base import CommandParser
 
 from accounts.commands import ACTOR, VerbCommand, add_limit_flags, limits_of, read_limits
 from billing.prices import PriceSpec, current_price, text_price
 from billing.usage import Usage
-from gateway.models import PublicModel
+from gateway.deployments import Place, remove_deployment, set_deployment
+from gateway.models import Deployment, PublicModel
 from gateway.offers import alias_model, create_model, limit_model, price_model, remove_alias
-from kernel.cli import print_row, print_rows
+from kernel.cli import parse_whole, print_row, print_rows
 from kernel.errors import BadRequestError
 from kernel.money import parse_usd, render_usd
 
+MOST_PRIORITY = 32_767
+
 
 class Command(VerbCommand):
-    help = "List, create, name, price and limit models. Prices are USD per 1M tokens."
+    help = "List, create, name, route, price and limit models. Prices are USD per 1M tokens."
 
     def add_verbs(self, verbs: Any) -> None:
         self.add_verb(verbs, "list", "List models with their prices.")
@@ -28,6 +34,9 @@ class Command(VerbCommand):
         end = alias.add_mutually_exclusive_group(required=True)
         end.add_argument("--for", dest="model", metavar="MODEL")
         end.add_argument("--remove", action="store_true", help="the name stands for nothing again")
+        _add_route_flags(
+            self.add_verb(verbs, "route", "Say who serves a model, and in which order.")
+        )
         price = self.add_verb(verbs, "price", "Give a model a new price from now on.")
         price.add_argument("name")
         price.add_argument("--price-input", metavar="USD", required=True)
@@ -62,6 +71,15 @@ class Command(VerbCommand):
             alias_model(name, model, actor=ACTOR)
         print_row({"alias": name, "model": model}, as_json=options["json"])
 
+    def do_route(self, options: dict[str, Any]) -> None:
+        place = Place(options["name"], options["provider"], options["upstream_model"])
+        if options["remove"]:
+            remove_deployment(place, actor=ACTOR)
+            print_row({**asdict(place), "served": False}, as_json=options["json"])
+        else:
+            deployment = set_deployment(place, _route_changes(options), actor=ACTOR)
+            print_row({**asdict(place), **_terms(deployment)}, as_json=options["json"])
+
     def do_price(self, options: dict[str, Any]) -> None:
         price_model(PriceSpec(options["name"], _price(options)), actor=ACTOR)
         model = PublicModel.objects.get(name=options["name"])
@@ -70,6 +88,37 @@ class Command(VerbCommand):
     def do_limits(self, options: dict[str, Any]) -> None:
         model = limit_model(options["name"], read_limits(options), actor=ACTOR)
         print_row({"name": model.name, **limits_of(model)}, as_json=options["json"])
+
+
+def _add_route_flags(route: CommandParser) -> None:
+    route.add_argument("name")
+    route.add_argument("--provider", required=True, metavar="P")
+    route.add_argument("--upstream-model", required=True, metavar="U")
+    route.add_argument("--priority", metavar="N", help="the lowest is asked first; 0 at first")
+    route.add_argument("--weight", metavar="N", help="share within a priority; 1 at first")
+    end = route.add_mutually_exclusive_group()
+    end.add_argument("--active", action="store_const", const=True, help="take calls again")
+    end.add_argument(
+        "--inactive", dest="active", action="store_const", const=False, help="take no new calls"
+    )
+    end.add_argument("--remove", action="store_true", help="serve the model there no longer")
+
+
+def _route_changes(options: dict[str, Any]) -> dict[str, int | bool]:
+    changes: dict[str, int | bool] = {
+        name: parse_whole(options[name], least, MOST_PRIORITY)
+        for name, least in (("priority", 0), ("weight", 1))
+        if options[name] is not None
+    }
+    return changes if options["active"] is None else {**changes, "active": options["active"]}
+
+
+def _terms(deployment: Deployment) -> dict[str, Any]:
+    return {
+        "priority": deployment.priority,
+        "weight": deployment.weight,
+        "active": deployment.active,
+    }
 
 
 def _price(options: dict[str, Any]) -> Usage:

@@ -1,21 +1,35 @@
-"""``manage provider list|create|key``: who runs models, and organizations' own keys there."""
+"""``manage provider list|create|set|key``: who runs models, and organizations' own keys there."""
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.db.models import Prefetch
+
 from accounts.commands import ACTOR, VerbCommand
+from gateway.deployments import change_provider
+from gateway.management.circuits import read_circuits
 from gateway.management.provider_keys import add_key_verbs, do_key
-from gateway.models import Provider
+from gateway.models import Deployment, Provider
 from gateway.offers import create_provider
-from kernel.cli import print_row, print_rows
+from kernel.cli import parse_count, parse_whole, print_row, print_rows
 from kernel.errors import BadRequestError
+
+# as operators name them; the columns end with _timeout_s
+TIMES = (
+    ("connect", "to be connected"),
+    ("read", "to an answer's head and its first token"),
+    ("stall", "between two tokens"),
+    ("total", "for all of an answer"),
+)
+LONGEST_S = 86_400
 
 
 class Command(VerbCommand):
-    help = "List and create providers."
+    help = "List, create and change providers."
 
     def add_verbs(self, verbs: Any) -> None:
-        self.add_verb(verbs, "list", "List providers.")
+        self.add_verb(verbs, "list", "List providers, what they serve, and how they stand.")
         create = self.add_verb(verbs, "create", "Add a provider.")
         create.add_argument("--name", required=True, metavar="N")
         create.add_argument("--kind", required=True, choices=[str(k) for k in Provider.Kind.values])
@@ -26,11 +40,34 @@ class Command(VerbCommand):
             help="environment variable of this command that holds the provider's key",
         )
 
+        change = self.add_verb(verbs, "set", "Show a provider, or change how it is called.")
+        change.add_argument("name")
+        change.add_argument("--concurrency", metavar="N", help="calls at once a process, or none")
+        for name, what in TIMES:
+            change.add_argument(f"--{name}-timeout", metavar="SECONDS", help=what)
+        end = change.add_mutually_exclusive_group()
+        end.add_argument("--active", action="store_const", const=True, help="take calls again")
+        end.add_argument(
+            "--inactive", dest="active", action="store_const", const=False, help="take no new calls"
+        )
         key = verbs.add_parser("key", help="Organizations' own keys at providers.")
         add_key_verbs(key)
 
     def do_list(self, options: dict[str, Any]) -> None:
-        rows = [_row(provider) for provider in Provider.objects.order_by("id")]
+        routes = Deployment.objects.order_by("public_model__name", "priority", "pk")
+        providers = Provider.objects.order_by("pk").prefetch_related(
+            Prefetch("deployments", routes.select_related("public_model"))
+        )
+        circuits = read_circuits(
+            (provider.name, deployment.upstream_model)
+            for provider in providers
+            for deployment in provider.deployments.all()
+        )
+        rows = [
+            {**_row(provider), "concurrency": provider.concurrency, **route}
+            for provider in providers
+            for route in _routes(provider, circuits)
+        ]
         print_rows(rows, as_json=options["json"])
 
     def do_create(self, options: dict[str, Any]) -> None:
@@ -47,6 +84,21 @@ class Command(VerbCommand):
         )
         print_row(_row(provider), as_json=options["json"])
 
+    def do_set(self, options: dict[str, Any]) -> None:
+        changes: dict[str, int | None] = {
+            f"{name}_timeout_s": parse_whole(text, 1, LONGEST_S)
+            for name, _ in TIMES
+            if (text := options[f"{name}_timeout"]) is not None
+        }
+        if (places := options["concurrency"]) is not None:
+            changes["concurrency"] = None if places == "none" else parse_count(places)
+        if options["active"] is not None:
+            changes["active"] = options["active"]
+        provider = change_provider(options["name"], changes, actor=ACTOR)
+        times = {f"{name}_timeout_s": getattr(provider, f"{name}_timeout_s") for name, _ in TIMES}
+        row = {**_row(provider), "concurrency": provider.concurrency, **times}
+        print_row(row, as_json=options["json"])
+
     def do_key(self, options: dict[str, Any]) -> None:
         do_key(options)
 
@@ -59,3 +111,26 @@ def _row(provider: Provider) -> dict[str, Any]:
         "has_credential": provider.credential is not None,
         "active": provider.active,
     }
+
+
+def _routes(
+    provider: Provider, circuits: Mapping[tuple[str, str], str]
+) -> Sequence[dict[str, Any]]:
+    """Return what a provider serves, a row each; one row of nothing where it serves nothing."""
+    deployments = provider.deployments.all()
+    if not deployments:
+        return [dict.fromkeys(("model", "upstream_model", "priority", "weight", "circuit"))]
+    return [
+        {
+            "model": deployment.public_model.name,
+            "upstream_model": deployment.upstream_model,
+            "priority": deployment.priority,
+            "weight": deployment.weight,
+            "circuit": _standing(deployment, circuits[provider.name, deployment.upstream_model]),
+        }
+        for deployment in deployments
+    ]
+
+
+def _standing(deployment: Deployment, circuit: str) -> str:
+    return circuit if deployment.active else "inactive"

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from gateway.routing.hints import Hints
+from gateway.routing.hints import Hints, circuit_key
 from gateway.routing.router import Router
 from tests.conftest import empty_redis
 
@@ -43,6 +43,30 @@ async def test_a_neighbour_leaves_alone_what_is_told_and_the_teller_does_not_hea
     assert here.circuit("acme", "m").enter() is not None
     assert there.circuit("acme", "m").enter() is None
     assert there.circuit("acme", "another").enter() is not None
+
+
+async def test_how_a_circuit_stands_can_be_looked_up_until_that_ends(redis: Redis) -> None:
+    router, hints = silent_router(), Hints(redis, "api-1")
+    opened, resting, own = (
+        router.circuit("acme", "m"),
+        router.circuit("acme", "n"),
+        router.circuit("acme", "o", 7),
+    )
+    for _ in range(3):
+        opened.failed(is_probe=False)
+    resting.rest(20)
+    own.rest(30)
+
+    hints.tell(opened, 30)
+    hints.tell(resting, 20)
+    hints.tell(own, 30)
+    await hints.stop()
+
+    assert await redis.get(circuit_key("acme", "m")) == b"open"
+    assert 0 < await redis.pttl(circuit_key("acme", "m")) <= 30_000
+    assert await redis.get(circuit_key("acme", "n")) == b"resting"
+    assert 0 < await redis.pttl(circuit_key("acme", "n")) <= 20_000
+    assert await redis.get(circuit_key("acme", "o")) is None
 
 
 @pytest.mark.parametrize("said", [b"", b"[]", b"{}", b'{"owner": "x", "provider": "p"}'])
