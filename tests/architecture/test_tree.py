@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tomllib
 
+import pytest
+
 from tests.architecture.tree import PACKAGES, ROOT, name_of, parse, sources, tracked_files
 
 MOST_FILE_LINES = 500
@@ -14,6 +16,8 @@ MOST_FUNCTION_LINES = 50
 BINARY = {".png", ".jpg", ".ico", ".woff2", ".pdf", ".pyc"}
 # Longer than 500 lines, with a reason each. Empty, and meant to stay so.
 LONG_FILES: frozenset[str] = frozenset()
+# The product's lock, and that of the clients its tests call with.
+LOCKED = pytest.mark.parametrize("folder", [".", "tests/compat/clients"])
 
 
 def test_the_platform_folder_is_a_shelf_and_hides_nothing() -> None:
@@ -68,8 +72,9 @@ def test_no_tracked_file_names_this_machine_or_a_package_registry() -> None:
     assert named == []
 
 
-def test_the_lock_pins_every_package_by_hash_and_names_no_address() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
+@LOCKED
+def test_the_lock_pins_every_package_by_hash_and_names_no_address(folder: str) -> None:
+    lock = (ROOT / folder / "requirements.lock").read_text()
     hashes = r"((?:\n    --hash=sha256:[0-9a-f]{64}.*)*)"
     pinned = re.findall(rf"^([a-z0-9][\w.-]*)==\S+.*{hashes}", lock, re.MULTILINE)
 
@@ -78,12 +83,13 @@ def test_the_lock_pins_every_package_by_hash_and_names_no_address() -> None:
     assert "://" not in lock
 
 
-def test_the_lock_has_every_package_that_is_asked_for() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
+@LOCKED
+def test_the_lock_has_every_package_that_is_asked_for(folder: str) -> None:
+    lock = (ROOT / folder / "requirements.lock").read_text()
     locked = {_normal(name) for name in re.findall(r"^([A-Za-z0-9][\w.-]*)==", lock, re.MULTILINE)}
     asked = [
         _normal(re.split(r"[\[<>=~ ]", line)[0])
-        for line in (ROOT / "requirements.in").read_text().splitlines()
+        for line in (ROOT / folder / "requirements.in").read_text().splitlines()
         if line and not line.startswith("#")
     ]
 
@@ -91,13 +97,16 @@ def test_the_lock_has_every_package_that_is_asked_for() -> None:
 
 
 def test_nothing_that_a_tool_made_is_tracked() -> None:
-    made = re.compile(r"(^|/)(__pycache__|\.venv|\.data|\.hypothesis|\.[a-z]+_cache)/|\.pyc$")
+    made = re.compile(
+        r"(^|/)(__pycache__|\.venv[a-z-]*|node_modules|\.data|\.hypothesis|\.[a-z]+_cache)/|\.pyc$"
+    )
 
     assert [name_of(path) for path in tracked_files() if made.search(name_of(path))] == []
 
 
-def test_the_lock_names_no_address_or_path() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
+@LOCKED
+def test_the_lock_names_no_address_or_path(folder: str) -> None:
+    lock = (ROOT / folder / "requirements.lock").read_text()
 
     assert re.findall(r"://| /[A-Za-z]", lock) == []
 

@@ -11,6 +11,7 @@ import pytest
 
 from billing.models import UsageEvent
 from tests.calls import wait_for
+from tests.compat.environment import client_environment
 from tests.stage import Stage
 
 FOLDER = Path(__file__).parent
@@ -29,19 +30,10 @@ def play(
 
     ``provider`` says which of its providers Vercel's SDK is to use.
     """
-    key = key or stage.acme.key_text
-    environment = {
-        "PATH": os.environ["PATH"],
-        "OPENAI_BASE_URL": f"{stage.api.url}/v1",
-        "OPENAI_API_KEY": key,
-        "ANTHROPIC_BASE_URL": f"{stage.api.url}/anthropic",
-        "ANTHROPIC_API_KEY": key,
-        "PROVIDER": provider,
-    }
     played = subprocess.run(
         [NODE or "node", "run.mjs", client, scene],
         cwd=FOLDER,
-        env=environment,
+        env=client_environment(stage, key or stage.acme.key_text, PROVIDER=provider),
         capture_output=True,
         text=True,
         timeout=120,
