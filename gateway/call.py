@@ -22,6 +22,8 @@ STREAM = (
 class Call:
     """What arrived and how to answer it. Frames go out only after ``start_stream``.
 
+    ``notes`` are headers that say how it was answered.
+
     For the watch: ``sent_at`` is when something last went out, ``is_sending`` whether the caller is
     waited for just now, ``held_up_until`` when that last took long. Monotonic seconds.
     """
@@ -35,6 +37,7 @@ class Call:
         "is_over",
         "is_sending",
         "limit_headers",
+        "notes",
         "recording",
         "request_id",
         "sent_at",
@@ -51,6 +54,7 @@ class Call:
         self.body = body
         self.dialect = dialect
         self.limit_headers: list[tuple[bytes, bytes]] = []
+        self.notes: list[tuple[bytes, bytes]] = []
         self.started = False
         self.started_at = clock.monotonic()
         self.status = 0
@@ -122,6 +126,7 @@ class Call:
                     (b"x-request-id", request_id),
                     (b"request-id", request_id),
                     *self.limit_headers,
+                    *self.notes,
                 ],
             }
         )

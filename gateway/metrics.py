@@ -21,6 +21,8 @@ class Metrics:
                 ("circuits_open", "Providers' models that are left alone at the moment."),
                 ("failovers", "Times that another provider was asked since the start."),
                 ("failovers_denied", "Times that the budget of retries forbade it."),
+                ("cache_hits", "Calls answered out of the cache since the start."),
+                ("cache_misses", "Calls that asked for the cache and were not."),
             )
         }
 

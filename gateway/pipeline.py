@@ -6,17 +6,19 @@ hold on, every way out — an answer, a fault, a caller that leaves, a shutdown 
 """
 
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 
 from billing.holds import Outcome
 from gateway.admission import Admission
 from gateway.auth import authenticate
+from gateway.cache.asked import HIT, Asked, Hit, read_asked
 from gateway.call import Call
+from gateway.catalog import NO_COST
 from gateway.chat import Answer, ChatRequest
 from gateway.draft import Draft, Plan
-from gateway.idempotency import Once, read_once
+from gateway.idempotency import Once, StoredAnswer, read_once
 from gateway.records import record_call
-from gateway.relay import Relay
+from gateway.relay import Keep, Relay
 from gateway.routing.router import Opened, is_providers_fault
 from gateway.runtime import Runtime
 from gateway.sale import Sale
@@ -44,11 +46,16 @@ async def serve_completion(call: Call, runtime: Runtime) -> None:
         await admission.ask_limits(draft.first)
         plans = draft.plans
         once = read_once(call.headers, call.body, principal, call.dialect.endpoint)
+        asked = read_asked(runtime.cache, call, principal)
         stored = once and await runtime.answers.find(once)
         if stored:
             await call.replay(stored.content, is_stream=stored.is_stream)
             return
-        await _serve(call, runtime, admission, plans, once)
+        hit = asked and await asked.find(plans)
+        if hit:
+            await _play(call, runtime, admission, hit, once)
+        else:
+            await _serve(call, runtime, admission, plans, once, asked)
     except TollgateError as error:
         if admission is not None:
             admission.end(Outcome.TRUNCATED)
@@ -66,6 +73,7 @@ async def _serve(
     admission: Admission,
     plans: Sequence[Plan],
     once: Once | None,
+    asked: Asked | None,
 ) -> None:
     """Hold the money of a model and relay its answer; the next one's where nobody serves it.
 
@@ -85,8 +93,27 @@ async def _serve(
                 raise
             sale = await admission.move_on(following, once)
         else:
-            await _relay(call, runtime, plan.request, opened, sale, once)
+            if asked is not None:
+                opened = replace(opened, upstream=asked.record(plan, opened.upstream))
+            keep = _keep_for(runtime, once, asked)
+            await _relay(call, runtime, plan.request, opened, sale, keep)
             return
+
+
+async def _play(
+    call: Call, runtime: Runtime, admission: Admission, hit: Hit, once: Once | None
+) -> None:
+    """Relay a stored answer as a provider's: with a hold, a meter and a settlement of its own."""
+    ask = admission.hold_money if hit.is_of_first else admission.move_on
+    sale = await ask(hit.plan, once)
+    sale.meter.provider, sale.meter.cost = "cache", NO_COST
+    sale.meter.remarks["cache"] = "hit"
+    call.notes.append(HIT)
+    now, most_s = clock.monotonic(), runtime.defaults.most_call_s
+    patience = Patience(now, most_s, most_s, runtime.keep_alive_s, most_s)
+    answer = _begin_answer(call, hit.plan.request, sale)
+    keep = _keep_for(runtime, once, None)
+    await Relay(call, hit.plan.request, answer, sale, keep).run(hit.upstream, patience)
 
 
 async def _relay(
@@ -95,7 +122,7 @@ async def _relay(
     request: ChatRequest,
     opened: Opened,
     sale: Sale,
-    once: Once | None,
+    keep: Keep | None,
 ) -> None:
     """Relay the answer of an upstream to a call whose money is held."""
     most_s = runtime.defaults.most_call_s
@@ -104,15 +131,7 @@ async def _relay(
     sale.meter.cost = served_by.cost
     if served_by.key_owner is not None:
         sale.meter.remarks["provider_key"] = "own"
-    answer = Answer(
-        call.dialect.id_prefix + call.request_id[4:],
-        request.model,
-        clock.now_s(),
-        FINGERPRINT,
-        call.request_id,
-        sale.meter.prompt_tokens,
-    )
-    keep = partial(runtime.answers.keep, once) if once else None
+    answer = _begin_answer(call, request, sale)
     patience = Patience(
         visit.asked_at,
         served_by.read_timeout_s,
@@ -129,3 +148,28 @@ async def _relay(
         raise
     finally:
         visit.end(well=None)
+
+
+def _begin_answer(call: Call, request: ChatRequest, sale: Sale) -> Answer:
+    return Answer(
+        call.dialect.id_prefix + call.request_id[4:],
+        request.model,
+        clock.now_s(),
+        FINGERPRINT,
+        call.request_id,
+        sale.meter.prompt_tokens,
+    )
+
+
+def _keep_for(runtime: Runtime, once: Once | None, asked: Asked | None) -> Keep | None:
+    """Return what keeps a whole answer, for whoever asked for that; None for nobody."""
+    if once is None and asked is None:
+        return None
+
+    async def keep(answer: StoredAnswer) -> None:
+        if asked is not None:
+            await asked.keep()
+        if once is not None:
+            await runtime.answers.keep(once, answer)
+
+    return keep

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
+from aiohttp import ClientSession
 from channels.layers import get_channel_layer
 from django.conf import settings
 from psycopg import Error as DatabaseError
@@ -29,6 +30,7 @@ from billing.tick import close_calls
 from billing.writer import Writer
 from gateway.auth import KeyRing
 from gateway.books import Books
+from gateway.cache.store import AnswerCache
 from gateway.call import Registry
 from gateway.catalog import Catalog, load_catalog
 from gateway.idempotency import AnswerStore
@@ -79,6 +81,9 @@ class Runtime:
         )
         self.keys = KeyRing(self.pool, settings.KEY_PEPPERS)
         self.answers = AnswerStore(self.pool, settings.SECRET_KEY)
+        self.cache = AnswerCache(
+            self.redis, settings.SECRET_KEY, percent=settings.CACHE_PRICE_PERCENT
+        )
         self.limiter = RateLimiter(
             self.redis,
             processes=settings.API_WORKERS,
@@ -95,17 +100,11 @@ class Runtime:
         self.is_stopping = False
         self._hints = Hints(self.redis, self.owner)
         self._session = open_session(settings.PROVIDER_NETWORKS)
-        open_credential = Vault(settings.SECRET_KEY, PROVIDERS).open
-        providers: Mapping[str, Provider] = {
-            "openai": OpenAIProvider(self._session, open_credential),
-            "anthropic": AnthropicProvider(self._session, open_credential),
-            "simulator": SimulatorProvider(
-                Speed.from_settings(
-                    settings.SIMULATOR_FIRST_TOKEN_MS, settings.SIMULATOR_TOKENS_PER_S
-                )
-            ),
-        }
-        self.router = Router(providers, failures=settings.CIRCUIT_FAILURES, tell=self._hints.tell)
+        self.router = Router(
+            _make_providers(self._session),
+            failures=settings.CIRCUIT_FAILURES,
+            tell=self._hints.tell,
+        )
         self._loops: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -149,6 +148,8 @@ class Runtime:
             circuits_open=self.router.open_circuits,
             failovers=self.router.retries.spent,
             failovers_denied=self.router.retries.denied,
+            cache_hits=self.cache.hits,
+            cache_misses=self.cache.misses,
         )
 
     async def _sync_journal(self) -> None:
@@ -183,6 +184,17 @@ class Runtime:
                     self._hints.hear(message["data"], self.router)
                 else:
                     await self._refresh()
+
+
+def _make_providers(session: ClientSession) -> Mapping[str, Provider]:
+    open_credential = Vault(settings.SECRET_KEY, PROVIDERS).open
+    return {
+        "openai": OpenAIProvider(session, open_credential),
+        "anthropic": AnthropicProvider(session, open_credential),
+        "simulator": SimulatorProvider(
+            Speed.from_settings(settings.SIMULATOR_FIRST_TOKEN_MS, settings.SIMULATOR_TOKENS_PER_S)
+        ),
+    }
 
 
 def _adopt_orphans() -> int:

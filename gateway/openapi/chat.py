@@ -19,6 +19,7 @@ from gateway.dialects.schemas import (
     word,
 )
 from gateway.openapi.parts import (
+    CACHE,
     COUNT,
     IDEMPOTENCY_KEY,
     OPENAI,
@@ -242,7 +243,7 @@ PATHS = {
             OPENAI.metered(),
             body="ChatCompletionRequest",
             example={"model": "hacxgpt", "messages": [{"role": "user", "content": "Hello"}]},
-            parameters=[IDEMPOTENCY_KEY],
+            parameters=[IDEMPOTENCY_KEY, CACHE],
             says="OpenAI's chat completions. Unknown fields are ignored, and null is as good as "
             "absent. A model's own limits bound `max_tokens` and the length of the prompt.",
             streams="With `stream: true`: frames `data: ` and a ChatCompletionChunk each, then "

@@ -10,7 +10,7 @@ from gateway.dialects.schemas import (
     schema_of,
     word,
 )
-from gateway.openapi.parts import COUNT, IDEMPOTENCY_KEY, MODEL, OPENAI, Operation, ref
+from gateway.openapi.parts import CACHE, COUNT, IDEMPOTENCY_KEY, MODEL, OPENAI, Operation, ref
 
 _TEXT: Schema = {**STRING, "minLength": 1}
 _TOKENS = array_of(schema_of(TOKEN), least=1)
@@ -71,7 +71,7 @@ PATHS = {
             OPENAI.metered(),
             body="EmbeddingsRequest",
             example={"model": "text-embedding-3-small", "input": ["Hello", "Good day"]},
-            parameters=[IDEMPOTENCY_KEY],
+            parameters=[IDEMPOTENCY_KEY, CACHE],
             is_metered=True,
         )
     }

@@ -22,6 +22,7 @@ from gateway.dialects.schemas import (
 )
 from gateway.openapi.parts import (
     ANTHROPIC,
+    CACHE,
     COUNT,
     IDEMPOTENCY_KEY,
     MODEL,
@@ -217,7 +218,7 @@ PATHS = {
             ANTHROPIC,
             body="MessagesRequest",
             example={**_HELLO, "max_tokens": 1024},
-            parameters=[_BETA, IDEMPOTENCY_KEY],
+            parameters=[_BETA, IDEMPOTENCY_KEY, CACHE],
             says="Anthropic's messages. Every `anthropic-version` is taken, and none.",
             streams="With `stream: true`: named events from `message_start` to `message_stop`. A "
             "failure after the first byte is an event `error`.",

@@ -109,6 +109,7 @@ class Operation:
         if self.is_metered:
             names += [f"x-ratelimit-{name}" for name in LIMITED]
             names += [f"x-ratelimit-reset-{unit}" for unit in ("requests", "tokens")]
+            names += ["x-tollgate-cache"]
         return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
     def _refusals(self) -> Json:
@@ -158,6 +159,7 @@ def asked_of_models(request: Schema, *, model: Schema) -> Schema:
 
 
 IDEMPOTENCY_KEY: Json = {"$ref": "#/components/parameters/IdempotencyKey"}
+CACHE: Json = {"$ref": "#/components/parameters/Cache"}
 
 
 def list_of(schema: Schema) -> Schema:
@@ -179,7 +181,19 @@ def render_parameters() -> Json:
                 "maxLength": 255,
                 "pattern": "^[!-~]([ -~]*[!-~])?$",
             },
-        }
+        },
+        "Cache": {
+            "name": "x-tollgate-cache",
+            "in": "header",
+            "required": False,
+            "description": "Answer out of the cache where this very request was answered before, "
+            "at a share of the price; keep a new answer for so many seconds, up to a day.",
+            "schema": {
+                **STRING,
+                "pattern": "^ttl=([1-9][0-9]{0,3}|[1-7][0-9]{4}|8[0-5][0-9]{3}"
+                "|86[0-3][0-9]{2}|86400)$",
+            },
+        },
     }
 
 
@@ -196,7 +210,17 @@ def render_headers() -> Json:
         }
         for unit in ("requests", "tokens")
     }
-    return {"x-request-id": request_id, "request-id": request_id, **limits, **resets}
+    cache = {
+        "schema": {**STRING, "enum": ["hit", "miss"]},
+        "description": "Where the answer came from, for who asked for the cache.",
+    }
+    return {
+        "x-request-id": request_id,
+        "request-id": request_id,
+        **limits,
+        **resets,
+        "x-tollgate-cache": cache,
+    }
 
 
 def render_refusals(wire: Wire) -> Json:

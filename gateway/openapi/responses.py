@@ -20,6 +20,7 @@ from gateway.dialects.schemas import (
 )
 from gateway.openapi.chat import IMAGE_URL, PDF, SCHEMA_FORMAT
 from gateway.openapi.parts import (
+    CACHE,
     COUNT,
     IDEMPOTENCY_KEY,
     OPENAI,
@@ -187,7 +188,7 @@ PATHS = {
             OPENAI.metered(),
             body="ResponseRequest",
             example={"model": "hacxgpt", "input": "Hello"},
-            parameters=[IDEMPOTENCY_KEY],
+            parameters=[IDEMPOTENCY_KEY, CACHE],
             says="OpenAI's responses. Nothing is stored: earlier turns are sent along in `input`, "
             "and there are no tools but the caller's own functions.",
             streams="With `stream: true`: named and numbered events from `response.created` to "
