@@ -24,6 +24,7 @@ SCHEMA = {
     "properties": {"color": {"enum": ["red", "green"]}, "count": {"type": "integer"}},
     "required": ["color", "count"],
 }
+FUNCTION: Any = WEATHER["function"]
 CHATS: dict[str, dict[str, Any]] = {
     "text": {"messages": STORY},
     "seeded": {"messages": STORY, "seed": -7, "temperature": 2},
@@ -32,7 +33,7 @@ CHATS: dict[str, dict[str, Any]] = {
     "several": {"messages": STORY, "n": 3, "max_completion_tokens": 9},
     "call": {"messages": ASKS_WEATHER, "tools": [WEATHER]},
     "demanded": {"messages": STORY, "tools": [WEATHER], "tool_choice": "required"},
-    "function": {"messages": ASKS_WEATHER, "functions": [WEATHER["function"]]},
+    "function": {"messages": ASKS_WEATHER, "functions": [FUNCTION]},
     "json": {"messages": STORY, "response_format": {"type": "json_object"}},
     "schema": {
         "messages": STORY,
@@ -259,7 +260,7 @@ RESPONSES: dict[str, dict[str, Any]] = {
     "cut": {"input": "Tell me a story", "max_output_tokens": 5},
     "call": {
         "input": "What is the weather in San Francisco?",
-        "tools": [{"type": "function", **WEATHER["function"]}],
+        "tools": [{"type": "function", **FUNCTION}],
     },
     "thinking": {"input": "Tell me a story", "reasoning": {"effort": "high"}},
     "schema": {
