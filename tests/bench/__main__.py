@@ -24,6 +24,7 @@ import uvloop
 
 from stack.services import Services, start_services
 from tests.bench import books, streams
+from tests.bench import peer as peers
 from tests.bench.load import LoadResult, drive, drive_open, post_request
 from tests.bench.stand import pin, set_up
 from tests.servers import Server, running_api, running_upstream
@@ -62,13 +63,16 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(prog="tollgate bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="per measurement")
+    parser.add_argument(
+        "--peer", type=Path, help="folder of an environment with LiteLLM's proxy, run beside us"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="tollgate-bench-"))
     try:
         with ExitStack() as stack:
             bench = start(stack, folder)
-            report = uvloop.run(measure(bench, options.seconds, quiet=options.json))
+            report = uvloop.run(measure(bench, options, folder))
             report["proof"] = prove(bench)
         if options.json:
             sys.stdout.write(json.dumps(report, indent=2) + "\n")
@@ -101,9 +105,10 @@ def say_nothing(line: str) -> None:
     """JSON is printed whole at the end."""
 
 
-async def measure(bench: Bench, seconds: float, *, quiet: bool) -> dict[str, object]:
+async def measure(bench: Bench, options: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Run every kind with every number of callers, direct and through the gateway."""
-    say: Callable[[str], None] = say_nothing if quiet else report_line
+    say: Callable[[str], None] = say_nothing if options.json else report_line
+    seconds = options.seconds
     cores, version = os.cpu_count(), platform.python_version()
     say(f"machine: {cores} cores, {platform.machine()}, Python {version}")
     say(f"{'':8}{'callers':>8}{'direct/s':>10}{'through/s':>11}{'added p50 ms':>14}{'p99 ms':>9}")
@@ -132,10 +137,50 @@ async def measure(bench: Bench, seconds: float, *, quiet: bool) -> dict[str, obj
             )
     rows.append(await measure_open_loop(bench, seconds, say))
     streams = max(row["through_per_s"] for row in rows if row["kind"] == "stream")
-    resident_mb = psutil.Process(bench.api.pid).memory_info().rss // 2**20
+    resident_mb = resident_mb_of(bench.api)
     say(f"relayed chunks/s: {streams * CHUNKS}")
     say(f"resident memory of the api process: {resident_mb} MB")
-    return {"rows": rows, "chunks_per_s": streams * CHUNKS, "resident_mb": resident_mb}
+    report = {"rows": rows, "chunks_per_s": streams * CHUNKS, "resident_mb": resident_mb}
+    if options.peer is not None:
+        report["peer"] = await measure_peer(bench, options, folder, say)
+    return report
+
+
+async def measure_peer(
+    bench: Bench, options: argparse.Namespace, folder: Path, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Run the peer and us in turns on one core, with as many callers as suit both."""
+    rows = []
+    with peers.running_peer(options.peer, bench.upstream.url, folder) as peer:
+        pin(0, peer.pid)
+        for kind in (PLAIN, STREAM):
+            url = peer.url + "/v1/chat/completions"
+            request = post_request(url, peers.KEY, kind.body)
+            await drive(url, request, callers=8, seconds=2)  # warm up
+            theirs = await drive(url, request, callers=32, seconds=options.seconds)
+            ours = await run(bench, kind, callers=32, seconds=options.seconds, direct=False)
+            times = ours.per_second / theirs.per_second
+            say(
+                f"{kind.name}: the peer {theirs.per_second:.0f}/s, Tollgate"
+                f" {ours.per_second:.0f}/s: {times:.1f} times"
+                + (f"   {theirs.failures} FAILED: {theirs.why}" if theirs.failures else "")
+            )
+            rows.append(
+                {
+                    "kind": kind.name,
+                    "peer_per_s": round(theirs.per_second),
+                    "through_per_s": round(ours.per_second),
+                    "peer_failures": theirs.failures,
+                }
+            )
+        say(f"resident memory of the peer: {resident_mb_of(peer)} MB")
+    return rows
+
+
+def resident_mb_of(server: Server) -> int:
+    """Return what a server and its children keep in memory."""
+    parent = psutil.Process(server.pid)
+    return sum(each.memory_info().rss for each in (parent, *parent.children(True))) >> 20
 
 
 async def measure_open_loop(
