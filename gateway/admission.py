@@ -12,8 +12,10 @@ from gateway.runtime import Runtime
 from gateway.sale import Sale
 from gateway.tokenizer import count_prompt
 from gateway.tranches import Tranches
+from kernel.log import logger
 
 HOLD_MARGIN_S = 60
+log = logger(__name__)
 
 
 class Admission:
@@ -79,6 +81,7 @@ class Admission:
         self._give_back(0)
         self._moves += 1
         self._call.request_id = f"{self._call_id}{self._moves + 1}"
+        log.info("model_fell_back", request=self._call.request_id, model=plan.model.name)
         await self.ask_limits(plan)
         return await self.hold_money(plan, once)
 

@@ -1,5 +1,9 @@
 """``manage provider``, ``manage model``, ``manage demo``: what can be called, who serves it."""
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
@@ -9,6 +13,7 @@ from billing.models import PriceVersion
 from gateway.models import Deployment, ModelAlias, Provider, PublicModel
 from gateway.offers import alias_model
 from tests.books import assert_proven
+from tests.calls import wait_for
 from tests.commands.manage import Here, Manage
 from tests.factories import offer_upstream
 
@@ -112,6 +117,34 @@ def test_the_database_lets_no_name_be_both_a_model_and_an_alias(
         table.objects.create(name=name, **fields)
     with pytest.raises(ValidationError):
         table(name=name, **fields).full_clean()
+
+
+def test_of_two_who_take_a_name_at_once_one_gets_it(database: str) -> None:
+    offer_upstream("http://127.0.0.1:1")
+    model, other = (
+        PublicModel.objects.get_or_create(name=name)[0].pk for name in ("mock", "other")
+    )
+    alias = (
+        "insert into gateway_modelalias (name, public_model_id, created_at) values (%s, %s, now())"
+    )
+    taken = "update gateway_publicmodel set name = %s where id = %s"
+
+    with (
+        psycopg.connect(database) as first,
+        psycopg.connect(database) as second,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        first.execute(alias, ("wanted", model))
+        waiting = pool.submit(second.execute, taken, ("wanted", other))
+        wait_for(lambda: _waits_for_a_lock(first), what="the second's wait")
+        first.commit()
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            waiting.result(timeout=20)
+
+
+def _waits_for_a_lock(connection: psycopg.Connection[Any]) -> bool:
+    found = connection.execute("select 1 from pg_locks where locktype = 'advisory' and not granted")
+    return found.fetchone() is not None
 
 
 BAD_OFFERS: list[tuple[tuple[str, ...], str]] = [

@@ -37,6 +37,12 @@ def test_an_input_is_a_text_or_tokens_or_many_of_either(sent: Any, inputs: Any) 
     assert check(input=sent).embed == Embed(inputs)
 
 
+def test_no_upstream_is_told_of_models_to_fall_back_on() -> None:
+    request = check(input="Hello", models=["another"])
+
+    assert request.wire == {"model": MODEL, "input": "Hello"}
+
+
 def test_form_and_dimensions_are_taken_and_unknown_fields_let_be() -> None:
     request = check(
         input="a", encoding_format="base64", dimensions=256, user="u1", extra={"own": True}

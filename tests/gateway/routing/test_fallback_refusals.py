@@ -8,6 +8,7 @@ import pytest
 from accounts.keys import KeySpec, mint_key
 from billing.budgets import BudgetSpec, add_budget
 from billing.models import UsageEvent
+from gateway.offers import limit_model
 from tests.books import assert_proven
 from tests.calls import post, transcript, wait_for
 from tests.gateway.routing.falling_back import (
@@ -168,6 +169,29 @@ def test_a_budget_that_refuses_ends_the_call(
     assert holds_of(stage) == holds
     assert (len(house.broken.asked), len(transcript(stage.upstream.url))) == (asked, before)
     assert stage.acme.account.held_nanos == 0
+    assert_proven(stage.stores.database_url, stage.journals)
+
+
+def test_a_limit_of_the_next_model_ends_the_call(stage: Stage) -> None:
+    limit_model("third", {"rpm": 1}, actor="test")
+    try:
+        wait_for(
+            lambda: (
+                post(stage.api.url, stage.acme.key_text, body_for(CHAT, "third")).status_code == 429
+            ),
+            what="the limit",
+        )
+        before = len(transcript(stage.upstream.url))
+
+        answer = post(stage.api.url, stage.acme.key_text, body_for(CHAT, "broken", "third", "mock"))
+    finally:
+        limit_model("third", {"rpm": None}, actor="test")
+
+    assert (answer.status_code, error_of(answer)["code"]) == (429, "rate_limit_exceeded")
+    assert "this organization on this model" in error_of(answer)["message"]
+    assert len(transcript(stage.upstream.url)) == before
+    wait_for(lambda: holds_of(stage)[-1] == ("broken", "released"))
+    assert "mock" not in {model for model, _ in holds_of(stage)}
     assert_proven(stage.stores.database_url, stage.journals)
 
 
