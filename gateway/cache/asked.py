@@ -1,5 +1,6 @@
 """One call's dealings with the cache: what it asks for, whether that is there, what is kept."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,6 +48,8 @@ class Asked:
         self._call = call
         self._principal = principal
         self._ttl_s = ttl_s
+        body = orjson.dumps(orjson.loads(call.body), option=orjson.OPT_SORT_KEYS)
+        self._question = hashlib.sha256(body).digest()  # once: a body may be large, plans several
         self._name = ""
         self._tape: Tape | None = None
 
@@ -87,7 +90,7 @@ class Asked:
         return self._cache.name(
             self._principal.key_public_id.encode(),
             self._call.dialect.endpoint.encode(),
-            orjson.dumps(orjson.loads(self._call.body), option=orjson.OPT_SORT_KEYS),
+            self._question,
             plan.model.name.encode(),
             b"%d" % price.version_id,
             orjson.dumps(served_by),
@@ -95,7 +98,7 @@ class Asked:
 
 
 def read_asked(cache: AnswerCache, call: Call, principal: Principal) -> Asked | None:
-    """Return what a call asks of the cache, None where it does not.
+    """Return what a call asks of the cache, None where it does not. Its body is known to read well.
 
     Raises:
         BadRequestError: for anything but ``ttl=`` and whole seconds from 1 to a day.

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from kernel import clock
 from kernel.log import logger
 
-# Of one API key in a day, which is also the longest an answer is kept: Redis has other work too.
+# Of one API key in a day, as long as an answer is kept at most: Redis has other work too.
 MOST_BYTES_A_DAY = 64 * 2**20
 DAY_S = 86_400
 WAIT_S = 0.25
@@ -82,11 +82,11 @@ class AnswerCache:
             self._rest("answer_not_cached", error)
 
     async def _has_room(self, owner: str, size: int) -> bool:
-        kept = f"tollgate:answers:of:{owner}"
+        kept = f"tollgate:answers:of:{owner}:{clock.now_s() // DAY_S}"
         async with self._client.pipeline(transaction=False) as together:
-            together.set(kept, 0, ex=DAY_S, nx=True)
             together.incrby(kept, size)
-            _, total = await together.execute()
+            together.expire(kept, DAY_S)
+            total, _ = await together.execute()
         return int(total) <= MOST_BYTES_A_DAY
 
     def _rest(self, event: str, error: Exception) -> None:

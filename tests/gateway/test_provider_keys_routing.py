@@ -85,6 +85,7 @@ async def test_a_refused_own_key_is_said_at_once_each_time_and_nobody_else_is_as
             await ask(router, OWN, SPARE)
 
     assert provider.asked == [("acme", 7)] * 5
+    assert not router.begin_tries(clock.monotonic() + 30).may_ask_next_model(OwnKeyRefusedError())
     assert router.open_circuits == 0
 
 
