@@ -103,8 +103,9 @@ def alias_model(alias: str, model: str, *, actor: str) -> ModelAlias:
     if PublicModel.objects.filter(name=alias).exists():
         raise ConflictError(f"There is a model {alias!r} already.", code="name_in_use")
     with transaction.atomic():
+        before = _target(alias)
         made, _ = ModelAlias.objects.update_or_create(name=alias, defaults={"public_model": target})
-        record_change(None, actor, "model.alias", alias, after={"model": model})
+        record_change(None, actor, "model.alias", alias, before=before, after={"model": model})
         transaction.on_commit(announce_catalog_change)
     return made
 
@@ -117,10 +118,11 @@ def remove_alias(alias: str, *, actor: str) -> None:
 
     """
     with transaction.atomic():
+        before = _target(alias)
         removed, _ = ModelAlias.objects.filter(name=alias).delete()
         if not removed:
             raise NotFoundError(f"There is no alias {alias!r}.", code="not_found")
-        record_change(None, actor, "model.unalias", alias)
+        record_change(None, actor, "model.unalias", alias, before=before)
         transaction.on_commit(announce_catalog_change)
 
 
@@ -154,6 +156,13 @@ def price_model(spec: PriceSpec, *, actor: str) -> PriceVersion:
         version = publish(spec, actor=actor)
         transaction.on_commit(announce_catalog_change)
     return version
+
+
+def _target(alias: str) -> dict[str, str] | None:
+    """Lock an alias and return what it stands for, as the audit trail tells it."""
+    rows = ModelAlias.objects.select_for_update(of=("self",)).select_related("public_model")
+    found = rows.filter(name=alias).first()
+    return None if found is None else {"model": found.public_model.name}
 
 
 def _model(name: str) -> PublicModel:

@@ -99,9 +99,12 @@ def test_an_alias_is_made_turned_to_another_model_and_removed(here: Here) -> Non
     assert (turned, target) == ({"alias": "latest", "model": "bare"}, "bare")
     assert removed == {"alias": "latest", "model": None}
     assert ModelAlias.objects.count() == 0
-    assert list(
-        AuditEvent.objects.filter(target="latest").order_by("pk").values_list("action", flat=True)
-    ) == ["model.alias", "model.alias", "model.unalias"]
+    told = AuditEvent.objects.filter(target="latest").order_by("pk")
+    assert list(told.values_list("action", "before", "after")) == [
+        ("model.alias", None, {"model": "mock"}),
+        ("model.alias", {"model": "mock"}, {"model": "bare"}),
+        ("model.unalias", {"model": "bare"}, None),
+    ]
 
 
 @pytest.mark.parametrize("table", [ModelAlias, PublicModel])
