@@ -71,6 +71,8 @@ class ProgramView(APIView):
             raise MethodNotAllowedError(
                 f"{str(request.method)[:20]} is not allowed; use {allowed}."
             )
+        for name, values in request.query_params.lists():
+            _check_text(name.removesuffix("[]"), values)
         with connection.cursor() as cursor:
             cursor.execute(f"set statement_timeout = {STATEMENT_TIMEOUT_MS}")
         super().initial(request, *args, **kwargs)
@@ -127,7 +129,15 @@ def read_object(request: Request, *, known: Collection[str]) -> Mapping[str, Any
     for name in body:
         if name not in known:
             raise BadRequestError(f"Unknown field: {name[:60]!r}.", param=name[:60])
+        _check_text(name, body[name])
     return body
+
+
+def _check_text(name: str, value: Any) -> None:
+    """Refuse what the database cannot keep or look for: texts with a NUL in them."""
+    for text in value if isinstance(value, list) else [value]:
+        if isinstance(text, str) and "\0" in text:
+            raise BadRequestError(f"{name[:60]} has a NUL in it.", param=name[:60])
 
 
 def render_error(error: TollgateError) -> dict[str, Any]:

@@ -34,6 +34,12 @@ REASONS: Mapping[int, str] = {
 }
 LIMITED = ("limit-requests", "remaining-requests", "limit-tokens", "remaining-tokens")
 
+# A stream's schema is that of each of its frames.
+_FRAME = object_of(
+    {"data": {**STRING, "contentMediaType": "application/json"}},
+    {"event": {**STRING, "description": "The same as `type` in the data."}},
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Wire:
@@ -100,8 +106,7 @@ class Operation:
     def _answer(self) -> Json:
         content: Json = {"application/json": {"schema": ref(self.answer)}}
         if self.streams is not None:
-            stream = {**STRING, "description": self.streams}
-            content["text/event-stream"] = {"schema": stream}
+            content["text/event-stream"] = {"schema": {**_FRAME, "description": self.streams}}
         return {"description": "Done.", "headers": self._headers(), "content": content}
 
     def _headers(self) -> Json:

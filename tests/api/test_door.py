@@ -148,3 +148,18 @@ def test_a_query_of_more_fields_than_are_read_is_refused_and_not_our_fault(stage
     answer = get(stage.api, f"/v1/organization/costs?start_time=0&{query}", admin_key(stage.acme))
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_value")
+
+
+def test_a_nul_is_refused_by_its_field_and_nothing_moves(stage: Stage) -> None:
+    key = admin_key(stage.acme)
+    listed = get(stage.api, "/v1/organization/topups?after=%00", key)
+    made = requests.post(
+        stage.api.url + "/v1/organization/webhooks",
+        json={"url": "https://hooks.example.com/a", "description": "a\0b"},
+        headers={"authorization": f"Bearer {key}"},
+        timeout=10,
+    )
+
+    refusals = [(a.status_code, a.json()["error"]["param"]) for a in (listed, made)]
+    assert refusals == [(400, "after"), (400, "description")]
+    assert get(stage.api, "/v1/organization/webhooks", key).json()["data"] == []
