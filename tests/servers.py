@@ -63,7 +63,13 @@ def environment(**settings: str) -> dict[str, str]:
 
 @contextmanager
 def running(
-    command: Sequence[str], port: int, env: Mapping[str, str], folder: Path, *, ready: str
+    command: Sequence[str],
+    port: int,
+    env: Mapping[str, str],
+    folder: Path,
+    *,
+    ready: str,
+    start_s: float = START_S,
 ) -> Iterator[Server]:
     """Start a command and wait until ``ready`` answers 200; stop it at the end."""
     log = folder / f"server-{port}.log"
@@ -71,14 +77,14 @@ def running(
         process = subprocess.Popen(command, cwd=ROOT, env=dict(env), stdout=output, stderr=output)
     server = Server(port, process, log)
     try:
-        _wait_until_ready(server, ready)
+        _wait_until_ready(server, ready, start_s)
         yield server
     finally:
         server.stop()
 
 
-def _wait_until_ready(server: Server, path: str) -> None:
-    deadline = time.monotonic() + START_S
+def _wait_until_ready(server: Server, path: str, start_s: float) -> None:
+    deadline = time.monotonic() + start_s
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
             raise AssertionError(f"the server ended: {server.log.read_text()[-2000:]}")
