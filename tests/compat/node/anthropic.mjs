@@ -171,7 +171,7 @@ export async function broken() {
 
 export async function aborted() {
   let pieces = 0
-  const stream = client.messages.stream({ ...ASKED, model: 'hacxgpt-slow', messages: STORY })
+  const stream = client.messages.stream({ ...ASKED, model: 'hacxgpt', messages: STORY })
   stream.on('text', () => {
     pieces += 1
     if (pieces === 3) stream.abort()

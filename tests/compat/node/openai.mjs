@@ -190,7 +190,7 @@ export async function broken() {
 export async function aborted() {
   const controller = new AbortController()
   let pieces = 0
-  const asked = { model: 'hacxgpt-slow', messages: STORY, stream: true }
+  const asked = { model: 'hacxgpt', messages: STORY, stream: true }
   const stream = await client.chat.completions.create(asked, { signal: controller.signal })
   for await (const chunk of stream) {
     if (chunk.choices[0].delta.content) pieces += 1

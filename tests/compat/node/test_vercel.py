@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from tests.books import assert_proven
-from tests.calls import wait_for
 from tests.compat.node.play import needs_node, play, usage_of
 from tests.stage import Stage
 
@@ -64,13 +63,3 @@ def test_a_refusal_is_an_api_call_error_that_is_not_tried_again(
         "isRetryable": False,
         "message": "Model not found: nope",
     }
-
-
-def test_an_aborted_stream_is_settled_for_what_was_sent(stage: Stage, provider: str) -> None:
-    assert ask(stage, provider, "aborted")["pieces"] >= 3
-
-    [event] = usage_of(stage)
-    assert event.outcome == "disconnected"
-    assert 3 <= event.output < 111  # the whole story has 111 tokens
-    wait_for(lambda: stage.acme.account.held_nanos == 0)
-    assert_proven(stage.stores.database_url, stage.journals)

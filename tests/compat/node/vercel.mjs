@@ -100,7 +100,7 @@ export async function aborted() {
   const controller = new AbortController()
   let pieces = 0
   const answer = streamText({
-    model: model('hacxgpt-slow'),
+    model: model('hacxgpt'),
     prompt: 'Tell me a story',
     abortSignal: controller.signal,
   })
