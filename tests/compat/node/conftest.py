@@ -5,21 +5,10 @@ from typing import Any
 
 import pytest
 
-from billing.prices import text_price
-from gateway.offers import create_model
-from kernel.money import parse_usd
-from tests.factories import ACTOR
+from tests.compat.readmes import offer_readme_models
 from tests.stage import House, open_house, stage
 
 __all__ = ["house", "stage"]
-
-README_MODELS = ("gpt-5.5", "claude-opus-5-5")
-
-
-def offer_readme_models() -> None:
-    price = text_price(parse_usd("1.00"), parse_usd("2.00"))
-    for name in README_MODELS:
-        create_model(name, provider="simulator", upstream_model=name, price=price, actor=ACTOR)
 
 
 @pytest.fixture(scope="module")
