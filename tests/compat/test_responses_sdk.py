@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,14 +10,10 @@ from openai import APIStatusError, AsyncOpenAI, BadRequestError, OpenAI
 from pydantic import BaseModel
 
 from billing.models import UsageEvent
-from billing.prices import text_price
-from gateway.models import Provider
-from gateway.offers import create_model, create_provider
-from kernel.money import parse_usd
 from tests.books import assert_proven
 from tests.calls import post, wait_for
-from tests.factories import ACTOR, make_tenant
-from tests.servers import Server, environment, free_port, running
+from tests.claude import running_claude
+from tests.servers import Server
 from tests.stage import House, Stage
 
 PATH = "/v1/responses"
@@ -43,31 +38,7 @@ class Colors(BaseModel):
 
 @pytest.fixture(scope="module", autouse=True)
 def claude(house: House) -> Iterator[Server]:
-    """A scripted upstream of Anthropic's messages behind the model ``claude``."""
-    port = free_port()
-    command = [sys.executable, "-m", "tests.fakes.messages", str(port)]
-    with running(command, port, environment(), house.folder, ready="/transcript") as server:
-        create_provider(
-            "claude",
-            kind=Provider.Kind.ANTHROPIC,
-            base_url=server.url,
-            credential="sk-ant-secret",
-            actor=ACTOR,
-        )
-        create_model(
-            "claude",
-            provider="claude",
-            upstream_model="up-1",
-            price=text_price(parse_usd("1.00"), parse_usd("2.00")),
-            actor=ACTOR,
-        )
-        probe = make_tenant("Probe")
-        body = {"model": "claude", "input": "Hello"}
-        wait_for(
-            lambda: post(house.api.url, probe.key_text, body, path=PATH).status_code == 200,
-            seconds=30,
-            what="the model claude",
-        )
+    with running_claude(house) as server:
         yield server
 
 

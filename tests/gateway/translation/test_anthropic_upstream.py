@@ -1,7 +1,6 @@
 """An Anthropic upstream: what it is sent, what of its figures is believed, how its streams end."""
 
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,14 +8,11 @@ import pytest
 import requests
 
 from billing.models import Hold, UsageEvent
-from billing.prices import text_price
-from gateway.models import Provider
-from gateway.offers import create_model, create_provider
-from kernel.money import parse_usd
 from tests.books import assert_proven
 from tests.calls import chat_body, post, transcript, wait_for
-from tests.factories import ACTOR, Tenant, make_tenant
-from tests.servers import Server, environment, free_port, running
+from tests.claude import running_claude
+from tests.factories import Tenant, make_tenant
+from tests.servers import Server
 from tests.stage import House, Stage
 
 MESSAGES = "/anthropic/v1/messages"
@@ -25,28 +21,7 @@ WORD = b'"text": " word"'
 
 @pytest.fixture(scope="module")
 def claude(house: House) -> Iterator[Server]:
-    """A scripted upstream behind the model ``claude``, at 1,000 and 2,000 nanos a token."""
-    port = free_port()
-    command = [sys.executable, "-m", "tests.fakes.messages", str(port)]
-    with running(command, port, environment(), house.folder, ready="/transcript") as server:
-        create_provider(
-            "claude",
-            kind=Provider.Kind.ANTHROPIC,
-            base_url=server.url,
-            credential="sk-ant-secret",
-            actor=ACTOR,
-        )
-        create_model(
-            "claude",
-            provider="claude",
-            upstream_model="up-1",
-            price=text_price(parse_usd("1.00"), parse_usd("2.00")),
-            actor=ACTOR,
-        )
-        probe = make_tenant("Probe")
-        wait_for(
-            lambda: ask(house, probe, stream=False).status_code == 200, what="the model claude"
-        )
+    with running_claude(house) as server:
         yield server
 
 
