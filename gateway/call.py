@@ -130,6 +130,7 @@ class Call:
                 ],
             }
         )
+        self.limit_headers = []
 
     async def _deliver(self, message: Mapping[str, Any]) -> None:
         began_at = clock.monotonic()

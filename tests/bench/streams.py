@@ -117,11 +117,11 @@ async def measure_memory(bench: Bench, streams: int) -> None:
     while not streaming.done():
         await sleep(0.25)
         most = max(most, resident(bench))
-    await streaming
     say(
         f"{streams} open streams: {(most - before) / streams / 1024:.1f} KiB each,"
         f" {before >> 20} MiB before, {most >> 20} MiB at the most"
     )
+    await streaming
 
 
 async def stream(bench: Bench, dialect: str, model: str, callers: int, apart_s: float = 0) -> float:
