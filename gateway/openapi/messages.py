@@ -127,10 +127,14 @@ _TOOL = object_of(
         **_CACHE,
     },
 )
-_CHOICE = object_of(
-    {"type": word(*MODES)},
-    {"name": STRING, "disable_parallel_tool_use": nullable(BOOLEAN)},
-)
+_ALONE = {"disable_parallel_tool_use": nullable(BOOLEAN)}
+_CHOICE: Schema = {
+    "anyOf": [
+        object_of({"type": word("tool"), "name": STRING}, _ALONE),
+        object_of({"type": word(*(kind for kind in MODES if kind != "tool"))}, _ALONE),
+        {"type": "null"},
+    ]
+}
 _THINKING: Schema = {
     "anyOf": [
         object_of({"type": word("enabled"), "budget_tokens": schema_of(BUDGET)}, {}),
@@ -156,7 +160,7 @@ _STEERED = {
     **_CACHE,
     "system": {"anyOf": [STRING, array_of(_TEXT_BLOCK), {"type": "null"}]},
     "tools": nullable(array_of(_TOOL)),
-    "tool_choice": nullable(_CHOICE),
+    "tool_choice": _CHOICE,
     "thinking": _THINKING,
     "output_config": nullable(_OUTPUT),
 }
