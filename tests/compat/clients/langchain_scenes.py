@@ -33,7 +33,7 @@ class City(BaseModel):
 @tool  # type: ignore[untyped-decorator] # LangChain is not in the environment that is typed
 def get_weather(location: str) -> str:
     """Get current weather."""
-    return f"snow in {location}"
+    return "snow"
 
 
 def text(chat: Any) -> Any:

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import litellm
+from pydantic import BaseModel, Field
 
 ASKED: dict[str, dict[str, Any]] = {
     "openai": {
@@ -40,6 +41,13 @@ dialect = sys.argv[1]
 litellm.suppress_debug_info = True  # it prints advice beside what is asked for
 
 
+class City(BaseModel):
+    """A city."""
+
+    city: str
+    people: int = Field(ge=1)
+
+
 def complete(messages: Any, *, model: str = "hacxgpt", **fields: Any) -> Any:
     model = f"{dialect}/{model}"
     return litellm.completion(model=model, messages=messages, **ASKED[dialect], **fields)
@@ -52,10 +60,9 @@ def text() -> Any:
             {"role": "user", "content": "What is the capital of France?"},
         ]
     )
-    choice, usage = answer.choices[0], answer.usage
+    usage = answer.usage
     return {
-        "text": choice.message.content,
-        "end": choice.finish_reason,
+        "text": answer.choices[0].message.content,
         "input": usage.prompt_tokens,
         "output": usage.completion_tokens,
     }
@@ -89,6 +96,11 @@ def tools() -> Any:
     }
 
 
+def form() -> Any:
+    question = [{"role": "user", "content": "Describe a city."}]
+    return json.loads(complete(question, response_format=City).choices[0].message.content)
+
+
 def refusal() -> Any:
     try:
         complete(STORY, model="nope")
@@ -102,13 +114,14 @@ def embeddings() -> Any:
     answer = litellm.embedding(
         model="openai/text-embedding-3-small",
         input=["Hello", "Hello again"],
+        dimensions=8,
         api_base=ASKED["openai"]["api_base"],
         api_key=ASKED["openai"]["api_key"],
     )
     return [len(vector["embedding"]) for vector in answer.data]
 
 
-SCENES = [text, streamed, tools, refusal, embeddings]
+SCENES = [text, streamed, tools, form, refusal, embeddings]
 
 if __name__ == "__main__":
     sys.stdout.write(json.dumps({scene.__name__: scene() for scene in SCENES}))

@@ -4,7 +4,7 @@ import { betaTool } from '@anthropic-ai/sdk/helpers/beta/json-schema'
 import { zodOutputFormat } from '@anthropic-ai/sdk/helpers/zod'
 import { z } from 'zod'
 
-import { kindsOf } from './kinds.mjs'
+import { countRequests, refused } from './refusals.mjs'
 
 const client = new Anthropic({ maxRetries: 0, timeout: 30_000 })
 const ASKED = { model: 'hacxgpt', max_tokens: 1024 }
@@ -14,17 +14,6 @@ const LOCATION = {
   type: 'object',
   properties: { location: { type: 'string' } },
   required: ['location'],
-}
-
-async function refused(call) {
-  try {
-    await call()
-  } catch (error) {
-    const { status, type, message, requestID } = error
-    const retryAfter = error.headers?.get('retry-after') ?? null
-    return { kinds: kindsOf(error), status, type, message, requestID, retryAfter, said: error.error }
-  }
-  throw new Error('the call was not refused')
 }
 
 export async function plain() {
@@ -148,15 +137,8 @@ export async function refusals() {
 
 export const oneRefusal = () => ask({})
 
-export async function retriedRefusal() {
-  let requests = 0
-  const counting = (url, init) => {
-    requests += 1
-    return fetch(url, init)
-  }
-  const error = await ask({}, new Anthropic({ maxRetries: 2, fetch: counting }))
-  return { ...error, requests }
-}
+export const retriedRefusal = () =>
+  countRequests((fetch) => ask({}, new Anthropic({ maxRetries: 2, fetch })))
 
 export async function broken() {
   let pieces = 0

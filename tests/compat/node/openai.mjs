@@ -3,7 +3,7 @@ import OpenAI from 'openai'
 import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod'
 import { z } from 'zod'
 
-import { kindsOf } from './kinds.mjs'
+import { countRequests, refused } from './refusals.mjs'
 
 const client = new OpenAI({ maxRetries: 0, timeout: 30_000 })
 const HELLO = [{ role: 'user', content: 'Say hello in three words' }]
@@ -20,17 +20,6 @@ const Solution = z.object({
   certainty: z.enum(['low', 'high']),
   remark: z.string().nullable(),
 })
-
-async function refused(call) {
-  try {
-    await call()
-  } catch (error) {
-    const { status, code, param, type, message, requestID } = error
-    const retryAfter = error.headers?.get('retry-after') ?? null
-    return { kinds: kindsOf(error), status, code, param, type, message, requestID, retryAfter }
-  }
-  throw new Error('the call was not refused')
-}
 
 export async function plain() {
   const { data, response, request_id } = await client.chat.completions
@@ -166,15 +155,8 @@ export async function refusals() {
 
 export const oneRefusal = () => ask({})
 
-export async function retriedRefusal() {
-  let requests = 0
-  const counting = (url, init) => {
-    requests += 1
-    return fetch(url, init)
-  }
-  const error = await ask({}, new OpenAI({ maxRetries: 2, fetch: counting }))
-  return { ...error, requests }
-}
+export const retriedRefusal = () =>
+  countRequests((fetch) => ask({}, new OpenAI({ maxRetries: 2, fetch })))
 
 export async function broken() {
   let pieces = 0

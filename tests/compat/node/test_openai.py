@@ -1,14 +1,8 @@
 """OpenAI's client for JavaScript against a live server: what it says, and what it is billed."""
 
-import pytest
-
-from accounts.keys import KeySpec
-from billing.budgets import create_budget
 from billing.models import UsageEvent
-from kernel.ids import random_base62
 from tests.books import assert_proven
 from tests.compat.node.play import needs_node, play, usage_of
-from tests.factories import ACTOR, make_tenant
 from tests.stage import Stage
 
 pytestmark = needs_node
@@ -118,40 +112,3 @@ def test_refusals_are_the_clients_own_errors_and_cost_nothing(stage: Stage) -> N
     assert all(error["requestID"].startswith("req_") for error in said.values())
     assert not UsageEvent.objects.filter(org_id=stage.acme.org.pk).exists()
     assert stage.acme.account.held_nanos == 0
-
-
-def test_a_rate_limit_says_when_to_come_again(stage: Stage) -> None:
-    hasty = make_tenant(f"Hasty {random_base62(6)}", spec=KeySpec(name="hasty", rpm=1))
-    play(stage, "openai", "plain", key=hasty.key_text)
-
-    error = play(stage, "openai", "oneRefusal", key=hasty.key_text)
-
-    assert (error["kinds"][0], error["status"]) == ("RateLimitError", 429)
-    assert (error["type"], error["code"]) == ("rate_limit_error", "rate_limit_exceeded")
-    assert 1 <= int(error["retryAfter"]) <= 60
-
-
-@pytest.mark.parametrize("empty", ["balance", "budget"])
-def test_without_money_the_client_does_not_try_again(stage: Stage, empty: str) -> None:
-    poor = make_tenant(
-        f"Poor {random_base62(6)}", credit_usd="0.000001" if empty == "balance" else "1"
-    )
-    if empty == "budget":
-        create_budget(org=poor.org, key=poor.key, limit_nanos=1_000, period="day", actor=ACTOR)
-
-    error = play(stage, "openai", "retriedRefusal", key=poor.key_text)
-
-    assert error["requests"] == 1
-    assert error["status"] == (402 if empty == "balance" else 429)
-    assert error["type"] == "insufficient_quota"
-    assert error["retryAfter"] is None
-    assert poor.account.held_nanos == 0
-
-
-def test_a_stream_that_breaks_raises_and_costs_what_was_said(stage: Stage) -> None:
-    error = play(stage, "openai", "broken")
-
-    assert (error["kinds"][0], error["code"]) == ("APIError", "upstream_error")
-    [event] = usage_of(stage)
-    assert (event.outcome, event.output) == ("truncated", error["pieces"])
-    assert_proven(stage.stores.database_url, stage.journals)
