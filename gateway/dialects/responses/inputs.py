@@ -48,8 +48,8 @@ def parse_input(sent: Any) -> tuple[Message, ...]:
 
 def _take(wire: Any, path: str, turns: list[Message], open_calls: dict[str, int]) -> None:
     fields.mapping(path, wire)
-    match fields.optional(wire, "type", path, fields.string) or "message":
-        case "message":
+    match fields.optional(wire, "type", path, fields.string):
+        case None | "message":
             if open_calls:
                 call_id = next(iter(open_calls))
                 raise refusal(path, f"No tool output found for function call {shown(call_id)}.")

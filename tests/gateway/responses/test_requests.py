@@ -131,6 +131,7 @@ def test_the_form_of_the_text_is_json_where_it_is_asked_for() -> None:
         ([1], TYPE, "input[0]"),
         ([{"type": 1}], TYPE, "input[0].type"),
         ([{"type": "item_reference", "id": "x"}], UNSUPPORTED, "input[0].type"),
+        ([{"type": "", "role": "user", "content": "x"}], UNSUPPORTED, "input[0].type"),
         ([{"content": "x"}], MISSING, "input[0].role"),
         ([{"role": "tool", "content": "x"}], VALUE, "input[0].role"),
         ([{"role": "user"}], MISSING, "input[0].content"),
