@@ -33,6 +33,7 @@ from gateway.books import Books
 from gateway.cache.store import AnswerCache
 from gateway.call import Registry
 from gateway.catalog import Catalog, load_catalog
+from gateway.garbage import PAUSE_S, Collector
 from gateway.idempotency import AnswerStore
 from gateway.levels import Defaults
 from gateway.limits import RateLimiter
@@ -105,6 +106,7 @@ class Runtime:
             failures=settings.CIRCUIT_FAILURES,
             tell=self._hints.tell,
         )
+        self._collector = Collector(lambda: len(self.calls))
         self._loops: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -112,12 +114,14 @@ class Runtime:
         await self.books.writer.start()
         with suppress(DatabaseError, PoolTimeout):
             self.catalog = await load_catalog(self.pool)
+        self._collector.start()
         for work, pause_s in (
             (self._sync_journal, SYNC_S),
             (self._adopt, ADOPT_S),
             (self._refresh, REFRESH_S),
             (self._tell_live_pages, LIVE_S),
             (self._hear_news, 1.0),
+            (self._collector.collect, PAUSE_S),
         ):
             self._loops.append(asyncio.create_task(_repeat(work, pause_s), name=work.__name__))
 
@@ -130,6 +134,7 @@ class Runtime:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        self._collector.stop()
         self.books.journal.close()
         await self._session.close()
         await self.redis.aclose()
