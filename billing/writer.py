@@ -3,6 +3,9 @@
 1. Callers append to the queues and, for holds and extensions, await a future.
 2. One task has one batch in flight; what arrives meanwhile is the next batch. A batch is one
    transaction: settlements first, then extensions, then new holds; one fsync for all of them.
+   Callers wait for holds and nobody for a settlement, so settlements go along only once they have
+   waited for a moment, or are many. What is refused without them is asked again with them, since
+   they may free what it needs.
 3. A committed settlement is marked done in the journal.
 4. A lost connection leaves the outcome unknown: settlements are sent again (closing twice is
    closing once), holds are refused and released on return, extensions count as refused.
@@ -28,12 +31,12 @@ from billing import tick
 from billing.database import connect
 from billing.holds import Act, Closing, Extension, HoldRequest, Refusal
 from billing.journal import Journal
-from kernel import failpoints
+from kernel import clock, failpoints
 from kernel.log import logger
 
 BATCH = 256
 HEARTBEAT_S = 5.0
-LINGER_S = 0.01
+LINGER_S = 0.025
 RECONNECT_S = 0.25
 STATEMENT_TIMEOUT_MS = 2_000
 log = logger(__name__)
@@ -46,6 +49,7 @@ class _Batch:
     closings: list[Closing] = field(default_factory=list)
     extensions: list[tuple[Extension, asyncio.Future[bool]]] = field(default_factory=list)
     holds: list[tuple[HoldRequest, HoldAnswer]] = field(default_factory=list)
+    leaves_closings: bool = False  # some wait that could have gone along
 
     def __len__(self) -> int:
         return len(self.closings) + len(self.extensions) + len(self.holds)
@@ -60,6 +64,8 @@ class Writer:
         self._closings: deque[Closing] = deque()
         self._extensions: deque[tuple[Extension, asyncio.Future[bool]]] = deque()
         self._holds: deque[tuple[HoldRequest, HoldAnswer]] = deque()
+        self._closing_since = 0.0
+        self._settles_next = False
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._connection: AsyncConnection[TupleRow] | None = None
@@ -104,6 +110,8 @@ class Writer:
 
     def close(self, closing: Closing) -> None:
         """Queue a closing. Never waits, never fails: the journal has it already."""
+        if not self._closings:
+            self._closing_since = clock.monotonic()
         self._closings.append(closing)
         self._wake.set()
 
@@ -113,7 +121,11 @@ class Writer:
         return len(self._closings)
 
     def _queued(self) -> int:
-        return len(self._closings) + len(self._extensions) + len(self._holds)
+        return len(self._closings) + self._awaited()
+
+    def _awaited(self) -> int:
+        """How many holds and extensions somebody waits for."""
+        return len(self._extensions) + len(self._holds)
 
     async def _run(self) -> None:
         while True:
@@ -124,7 +136,7 @@ class Writer:
                     async with asyncio.timeout(HEARTBEAT_S):
                         await self._wake.wait()
             self._idle.clear()
-            if not (self._holds or self._extensions) and len(self._closings) < BATCH:
+            if not self._awaited():
                 await self._linger()
             connection = await self._connected()
             if connection is None:
@@ -136,18 +148,18 @@ class Writer:
                 await self._commit(connection, batch)
 
     async def _linger(self) -> None:
-        """Let settlements wait a moment for company.
-
-        Nobody waits for them, and a hold that comes meanwhile would otherwise wait for their
-        commit before its own.
-        """
-        self._wake.clear()
-        deadline = asyncio.get_running_loop().time() + LINGER_S
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(deadline):
-                while not (self._holds or self._extensions) and len(self._closings) < BATCH:
-                    self._wake.clear()
+        """Let settlements wait for company until they are due, or until a hold comes."""
+        while not self._awaited() and (left_s := self._closings_due_in()) > 0:
+            self._wake.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
                     await self._wake.wait()
+
+    def _closings_due_in(self) -> float:
+        """In how many seconds settlements have waited long enough; 0 for now."""
+        if len(self._closings) >= BATCH or self._settles_next:
+            return 0.0
+        return max(0.0, self._closing_since + LINGER_S - clock.monotonic())
 
     async def _connected(self) -> AsyncConnection[TupleRow] | None:
         if self._connection is not None and not self._connection.closed:
@@ -177,7 +189,9 @@ class Writer:
     def _take(self) -> _Batch:
         batch = _Batch()
         seen: set[str] = set()
-        while self._closings and len(batch.closings) < BATCH:
+        batch.leaves_closings = bool(self._closings) and self._closings_due_in() > 0
+        self._settles_next = False
+        while self._closings and not batch.leaves_closings and len(batch.closings) < BATCH:
             closing = self._closings.popleft()
             if closing.request_id not in seen:
                 seen.add(closing.request_id)
@@ -223,19 +237,26 @@ class Writer:
     ) -> None:
         for request, waiting in batch.holds:
             refusal = answer.held.get(request.request_id, Refusal("lost", {}))
-            if not waiting.done():
+            if refusal is not None and batch.leaves_closings:
+                self._holds.append((request, waiting))
+                self._settles_next = True
+            elif not waiting.done():
                 waiting.set_result(refusal)
             elif refusal is None:
                 self.close(Closing(request.request_id, Act.RELEASE))
         for extension, room in batch.extensions:
-            if not room.done():
-                room.set_result(answer.extended.get(extension.request_id, False))
+            is_granted = answer.extended.get(extension.request_id, False)
+            if not is_granted and batch.leaves_closings:
+                self._extensions.append((extension, room))
+                self._settles_next = True
+            elif not room.done():
+                room.set_result(is_granted)
         kept_back = [
             closing
             for closing, reason in tick.lost_settlements(batch.closings, answer.closed)
             if not await self._quarantine(connection, closing, reason)
         ]
-        self._closings.extend(kept_back)
+        self._put_back(kept_back)
         owed = {closing.request_id for closing in kept_back}
         self._journal.mark_done(
             closing.request_id for closing in batch.closings if closing.request_id not in owed
@@ -264,7 +285,7 @@ class Writer:
             if await self._quarantine(connection, closing, str(error)):
                 self._journal.mark_done([closing.request_id])
             else:
-                self._closings.append(closing)
+                self._put_back([closing])
         _refuse_all(batch)
 
     async def _quarantine(
@@ -277,6 +298,12 @@ class Writer:
             return False
         return True
 
+    def _put_back(self, closings: Sequence[Closing]) -> None:
+        """Queue what could not be written, to be tried again after a moment."""
+        if closings:
+            self._closings.extend(closings)
+            self._closing_since = clock.monotonic()
+
     def _refuse_waiting_holds(self) -> None:
         while self._holds:
             _, waiting = self._holds.popleft()
@@ -285,7 +312,8 @@ class Writer:
 
 
 def _halves(batch: _Batch) -> Sequence[_Batch]:
-    parts = (_Batch(), _Batch())
+    is_left = batch.leaves_closings
+    parts = (_Batch(leaves_closings=is_left), _Batch(leaves_closings=is_left))
     for position, closing in enumerate(batch.closings):
         parts[2 * position >= len(batch.closings)].closings.append(closing)
     for position, extension in enumerate(batch.extensions):
@@ -296,7 +324,7 @@ def _halves(batch: _Batch) -> Sequence[_Batch]:
         # one of each kind fell on the same side: part the kinds
         return (
             _Batch(closings=batch.closings),
-            _Batch(extensions=batch.extensions, holds=batch.holds),
+            _Batch(extensions=batch.extensions, holds=batch.holds, leaves_closings=is_left),
         )
     return parts
 

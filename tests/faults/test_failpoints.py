@@ -161,7 +161,7 @@ def test_a_journal_that_cannot_be_written_refuses_new_calls_and_moves_nothing(
 
 
 def test_a_process_that_pauses_after_its_commits_loses_and_doubles_nothing(field: Field) -> None:
-    paused = "after_hold_commit:sleep=400,after_settle_commit:sleep=400"
+    paused = "after_hold_commit:sleep=250,after_settle_commit:sleep=250"
     api = field.start_api(DEBUG="1", FAIL=paused)
 
     answers = [post(api.url, field.acme.key_text, chat_body(user="slow")) for _ in range(5)]
