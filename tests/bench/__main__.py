@@ -23,15 +23,14 @@ import psutil
 import uvloop
 
 from stack.services import Services, start_services
-from tests.bench import books, streams
+from tests.bench import books, open_loop, streams
 from tests.bench import peer as peers
-from tests.bench.load import LoadResult, drive, drive_open, post_request
+from tests.bench.load import LoadResult, drive, post_request
 from tests.bench.stand import pin, set_up
 from tests.servers import Server, running_api, running_upstream
 
 OTHERS = {"books": books.main, "streams": streams.main}
 CALLERS = (1, 32, 256)
-OPEN_RATE = 500
 CHUNKS = 64
 
 
@@ -135,7 +134,7 @@ async def measure(bench: Bench, options: argparse.Namespace, folder: Path) -> di
                     "failures": through.failures,
                 }
             )
-    rows.append(await measure_open_loop(bench, seconds, say))
+    rows.append(await open_loop.measure(bench.upstream.url, bench.api.url, bench.key, seconds, say))
     streams = max(row["through_per_s"] for row in rows if row["kind"] == "stream")
     resident_mb = resident_mb_of(bench.api)
     say(f"relayed chunks/s: {streams * CHUNKS}")
@@ -181,30 +180,6 @@ def resident_mb_of(server: Server) -> int:
     """Return what a server and its children keep in memory."""
     parent = psutil.Process(server.pid)
     return sum(each.memory_info().rss for each in (parent, *parent.children(True))) >> 20
-
-
-async def measure_open_loop(
-    bench: Bench, seconds: float, say: Callable[[str], None]
-) -> dict[str, Any]:
-    """Start plain calls at an even rate well below what the process can do."""
-    results = []
-    for server in (bench.upstream, bench.api):
-        url = server.url + "/v1/chat/completions"
-        request = post_request(url, bench.key, PLAIN.body)
-        results.append(await drive_open(url, request, per_second=OPEN_RATE, seconds=seconds))
-    direct, through = results
-    added = [through.percentile_ms(p) - direct.percentile_ms(p) for p in (50, 99)]
-    say(
-        f"plain, {OPEN_RATE} a second in an open loop: added p50 {added[0]:.2f} ms,"
-        f" p99 {added[1]:.2f} ms" + (f"   {through.failures} FAILED" if through.failures else "")
-    )
-    return {
-        "kind": "plain, open loop",
-        "through_per_s": round(through.per_second),
-        "added_p50_ms": round(added[0], 2),
-        "added_p99_ms": round(added[1], 2),
-        "failures": through.failures,
-    }
 
 
 async def run(

@@ -8,7 +8,7 @@ here speak: content-length and chunked bodies.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from urllib.parse import urlsplit
@@ -18,13 +18,15 @@ from urllib.parse import urlsplit
 class LoadResult:
     """``latencies_s`` are of whole answers, sorted; ``failures`` counts every status but 200.
 
-    ``why`` is how the first of them began.
+    ``why`` is how the first of them began. ``due_at`` is when each request of an open loop should
+    have started, on the machine's monotonic clock.
     """
 
     seconds: float
     latencies_s: Sequence[float]
     failures: int
     why: str = ""
+    due_at: Sequence[float] = ()
 
     @property
     def per_second(self) -> float:
@@ -149,7 +151,12 @@ async def drive(
 
 
 async def drive_open(
-    url: str, request: bytes, *, per_second: int, seconds: float, most_connections: int = 512
+    url: str,
+    make_request: Callable[[int], bytes],
+    *,
+    per_second: int,
+    seconds: float,
+    most_connections: int = 512,
 ) -> LoadResult:
     """Start ``per_second`` requests a second at even distances, on connections opened before."""
     parts = urlsplit(url)
@@ -158,18 +165,20 @@ async def drive_open(
     callers = []
     for _ in range(most_connections):
         _, caller = await loop.create_connection(
-            lambda: _Caller(request, 0.0, idle), parts.hostname or "", parts.port or 80
+            lambda: _Caller(b"", 0.0, idle), parts.hostname or "", parts.port or 80
         )
         callers.append(caller)
     idle.extend(callers)
     started = perf_counter()
     missed = 0
-    for number in range(int(per_second * seconds)):
-        due = started + number / per_second
+    due_at = [started + number / per_second for number in range(int(per_second * seconds))]
+    for number, due in enumerate(due_at):
         if (wait_s := due - perf_counter()) > 0:
             await asyncio.sleep(wait_s)
         if idle:
-            idle.popleft().send(due)
+            caller = idle.popleft()
+            caller.request = make_request(number)
+            caller.send(due)
         else:
             missed += 1
     ended = perf_counter()
@@ -180,4 +189,4 @@ async def drive_open(
     latencies = sorted(latency for caller in callers for latency in caller.latencies)
     for caller in callers:
         caller.transport.close()
-    return LoadResult(ended - started, latencies, failures)
+    return LoadResult(ended - started, latencies, failures, due_at=due_at)
