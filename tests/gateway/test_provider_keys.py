@@ -1,6 +1,5 @@
 """An organization's own provider key: used for its calls alone, seen by nobody, never replaced."""
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,16 +11,16 @@ from accounts.models import AuditEvent
 from billing.drift import read_drift
 from billing.models import Hold, UsageEvent
 from billing.prices import set_provider_cost, text_price
-from gateway.models import Provider, ProviderKey
-from gateway.offers import create_model, create_provider
+from gateway.models import ProviderKey
 from gateway.provider_keys import remove_provider_key, set_provider_key
 from kernel import clock
 from kernel.errors import BadRequestError, NotFoundError
 from kernel.money import parse_usd
 from tests.books import assert_proven
 from tests.calls import RawStream, chat_body, frames, post, transcript, wait_for
+from tests.claude import running_claude
 from tests.factories import ACTOR, Tenant, make_tenant
-from tests.servers import Server, environment, free_port, running
+from tests.servers import Server
 from tests.stage import House, Stage
 
 OWN = "sk-own-of-acme-1234"
@@ -31,21 +30,7 @@ MESSAGES = "/anthropic/v1/messages"
 
 @pytest.fixture(scope="module")
 def claude(house: House) -> Iterator[Server]:
-    """A scripted server of Anthropic's messages behind the model ``claude``."""
-    port = free_port()
-    command = [sys.executable, "-m", "tests.fakes.messages", str(port)]
-    with running(command, port, environment(), house.folder, ready="/transcript") as server:
-        create_provider(
-            "claude",
-            kind=Provider.Kind.ANTHROPIC,
-            base_url=server.url,
-            credential="sk-ant-platform",
-            actor=ACTOR,
-        )
-        price = text_price(parse_usd("1.00"), parse_usd("2.00"))
-        create_model("claude", provider="claude", upstream_model="up-1", price=price, actor=ACTOR)
-        probe = make_tenant("Probe")
-        wait_for(lambda: call(house, probe, "claude").status_code == 200, what="the model")
+    with running_claude(house) as server:
         yield server
 
 
