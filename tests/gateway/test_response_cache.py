@@ -5,70 +5,35 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-import redis
 import requests
 from openai import OpenAI
 
 from accounts.keys import KeySpec, mint_key
-from billing.models import Hold, LedgerTransaction, UsageEvent
-from billing.prices import publish_price, text_price
-from gateway.news import announce_catalog_change
-from kernel.money import parse_usd
+from billing.models import Hold, LedgerTransaction
 from tests.books import assert_proven
-from tests.calls import HELLO, RawStream, chat_body, post, transcript, wait_for
-from tests.factories import ACTOR, Tenant, make_tenant
+from tests.calls import HELLO, chat_body, post
+from tests.factories import ACTOR, make_tenant
+from tests.gateway.cached import (
+    CHAT,
+    EMBEDDINGS,
+    MESSAGES,
+    RESPONSES,
+    ask,
+    asked_upstream,
+    entries,
+    ids,
+    rows,
+    said,
+    usage_of,
+    was,
+)
 from tests.stage import Stage
 
-MESSAGES = "/anthropic/v1/messages"
-RESPONSES = "/v1/responses"
-EMBEDDINGS = "/v1/embeddings"
-CHAT = "/v1/chat/completions"
 OF_EACH_DIALECT: list[tuple[str, dict[str, Any]]] = [
     (CHAT, {"messages": HELLO}),
     (MESSAGES, {"messages": HELLO, "max_tokens": 200}),
     (RESPONSES, {"input": "Hello"}),
 ]
-OF_ITS_OWN = {"usage", "id", "created", "created_at", "completed_at"}
-
-
-def ask(
-    stage: Stage,
-    body: dict[str, Any],
-    *,
-    tenant: Tenant | None = None,
-    key: str | None = None,
-    path: str = CHAT,
-    ttl: str = "ttl=60",
-) -> requests.Response:
-    text = key or (tenant or stage.acme).key_text
-    answer = post(stage.api.url, text, body, path=path, **{"x-tollgate-cache": ttl})
-    assert answer.status_code == 200, answer.text
-    return answer
-
-
-def was(answer: requests.Response) -> str | None:
-    return answer.headers.get("x-tollgate-cache")
-
-
-def rows(tenant: Tenant, count: int) -> list[UsageEvent]:
-    """Return the tenant's usage rows, once there are so many and no hold is open."""
-    found = UsageEvent.objects.filter(org_id=tenant.org.pk).order_by("occurred_at", "request_id")
-    held = Hold.objects.filter(org_id=tenant.org.pk, state="held")
-    wait_for(lambda: found.count() == count and not held.exists(), what=f"{count} usage rows")
-    return list(found)
-
-
-def asked_upstream(stage: Stage, user: str) -> int:
-    return sum(each["user"] == user for each in transcript(stage.upstream.url))
-
-
-def own_redis(stage: Stage) -> "redis.Redis":
-    return redis.Redis.from_url(stage.stores.redis_url)
-
-
-def entries(stage: Stage) -> set[bytes]:
-    with own_redis(stage) as client:
-        return set(client.scan_iter("tollgate:answer:*"))
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -210,19 +175,6 @@ def test_the_order_of_fields_and_blanks_change_nothing_and_an_alias_of_the_path_
     assert was(other) == "hit"
 
 
-def test_after_its_time_an_answer_is_gone(stage: Stage) -> None:
-    body = chat_body(mock={"chunks": 2})
-    before = entries(stage)
-
-    first = ask(stage, body, ttl="ttl=1")
-    wait_for(lambda: entries(stage) <= before, what="the end of the entry")
-
-    assert (was(first), was(ask(stage, body, ttl="ttl=86400"))) == ("miss", "miss")
-    [kept] = entries(stage) - before
-    with own_redis(stage) as client:
-        assert 86_000 < client.ttl(kept) <= 86_400
-
-
 @pytest.mark.parametrize("path", [CHAT, MESSAGES])
 @pytest.mark.parametrize("ttl", ["ttl=0", "ttl=86401", "60", "ttl=1.5", "ttl=-1", "on", "", "ttl="])
 def test_a_bad_header_is_400_in_the_callers_dialect_and_nothing_moves(
@@ -236,124 +188,6 @@ def test_a_bad_header_is_400_in_the_callers_dialect_and_nothing_moves(
     assert answer.json()["error"]["type"] == "invalid_request_error"
     assert "x-tollgate-cache" in answer.json()["error"]["message"]
     assert not Hold.objects.filter(org_id=stage.acme.org.pk).exists()
-
-
-@pytest.mark.parametrize(
-    ("script", "status"),
-    [({"status": 500}, 502), ({"status": 400}, 400), ({"status": 429}, 503)],
-)
-def test_a_refused_call_leaves_nothing(stage: Stage, script: dict[str, Any], status: int) -> None:
-    before = entries(stage)
-    body = chat_body(mock=script)
-
-    answers = [
-        post(stage.api.url, stage.acme.key_text, body, **{"x-tollgate-cache": "ttl=60"})
-        for _ in range(2)
-    ]
-
-    assert [answer.status_code for answer in answers] == [status, status]
-    assert entries(stage) == before
-
-
-def test_a_broken_off_stream_leaves_nothing(stage: Stage) -> None:
-    before = entries(stage)
-    body = chat_body(stream=True, mock={"chunks": 20, "fail_after": 5})
-
-    for _ in range(2):
-        answer = ask(stage, body)
-        assert '"error"' in answer.text
-
-    assert entries(stage) == before
-    outcomes = [(row.outcome, row.cache_percent) for row in rows(stage.acme, 2)]
-    assert outcomes == [("truncated", None), ("truncated", None)]
-
-
-def test_a_stream_that_its_caller_leaves_is_not_kept(stage: Stage) -> None:
-    before = entries(stage)
-    body = chat_body(stream=True, mock={"chunks": 60, "delay_ms": 20})
-    stream = RawStream(
-        stage.api.port, stage.acme.key_text, body, headers={"x-tollgate-cache": "ttl=60"}
-    )
-    stream.read_words(3)
-    stream.leave()
-
-    [row] = rows(stage.acme, 1)
-    assert row.outcome == "disconnected"
-    assert entries(stage) == before
-
-
-def test_an_answer_that_money_ran_out_for_is_not_kept(stage: Stage) -> None:
-    poor = make_tenant("Poor", credit_usd="0.003")
-    before = entries(stage)
-    body = chat_body(stream=True, max_tokens=4000, mock={"chunks": 2000, "delay_ms": 1})
-
-    first = ask(stage, body, tenant=poor)
-
-    assert "budget_exhausted" in first.text
-    assert entries(stage) == before
-    assert [row.outcome for row in rows(poor, 1)] == ["budget_exhausted"]
-    assert_proven(stage.stores.database_url, stage.journals)
-
-
-def test_a_large_answer_is_given_and_not_kept(stage: Stage) -> None:
-    before = entries(stage)
-    body = chat_body(mock={"chunks": 60_000}, max_tokens=8_000)
-
-    answers = [ask(stage, body) for _ in range(2)]
-
-    assert [was(answer) for answer in answers] == ["miss", "miss"]
-    assert entries(stage) == before
-
-
-def test_a_flushed_redis_is_a_miss(stage: Stage) -> None:
-    body = chat_body(mock={"chunks": 2})
-    ask(stage, body)
-    with own_redis(stage) as client:
-        client.flushdb()
-
-    assert was(ask(stage, body)) == "miss"
-    assert was(ask(stage, body)) == "hit"
-
-
-def test_an_entry_is_sealed_and_one_that_was_changed_or_moved_is_a_miss(stage: Stage) -> None:
-    secret = f"secret of {stage.acme.org.public_id}"
-    before = entries(stage)
-    body = chat_body("hacxgpt", messages=[{"role": "user", "content": f"Say {secret}"}])
-    answer = ask(stage, body)
-    [mine] = entries(stage) - before
-    other = chat_body("hacxgpt", messages=[{"role": "user", "content": "Hello, Bob"}])
-    ask(stage, other)
-    [theirs] = entries(stage) - before - {mine}
-    with own_redis(stage) as client:
-        kept = client.get(mine)
-        assert isinstance(kept, bytes)
-        assert secret.encode() not in kept
-        assert answer.json()["choices"][0]["message"]["content"][:20].encode() not in kept
-
-        for tampered in (kept[:-1] + bytes([kept[-1] ^ 1]), kept[:5], b"", client.get(theirs)):
-            assert tampered is not None
-            client.set(mine, tampered, ex=60)
-            again = ask(stage, body)
-            assert was(again) == "miss"
-            assert said(again) == said(answer)
-    assert was(ask(stage, body)) == "hit"
-
-
-def test_a_new_price_is_a_miss(stage: Stage) -> None:
-    body = chat_body(mock={"chunks": 2})
-    ask(stage, body)
-    own = publish_price(
-        "mock", text_price(parse_usd("3.00"), parse_usd("4.00")), actor=ACTOR, org=stage.acme.org
-    )
-    announce_catalog_change()
-
-    def row_at_the_new_price() -> UsageEvent | None:
-        ask(stage, body)
-        return UsageEvent.objects.filter(price_version_id=own.pk).order_by("occurred_at").first()
-
-    assert wait_for(row_at_the_new_price, what="the price").cache_percent is None
-    assert was(ask(stage, body)) == "hit"
-    assert_proven(stage.stores.database_url, stage.journals)
 
 
 def test_an_idempotency_key_replays_a_hit_and_bills_it_once(stage: Stage) -> None:
@@ -445,45 +279,3 @@ def test_the_official_client_reads_a_hit(stage: Stage) -> None:
 
     assert texts[0] == texts[1] == " word" * 64
     assert [row.cache_percent for row in rows(stage.acme, 2)] == [None, 10]
-
-
-def frames_of(answer: requests.Response) -> list[Any]:
-    if not answer.headers["content-type"].startswith("text/event-stream"):
-        return [answer.json()]
-    return [
-        json.loads(line.removeprefix("data: "))
-        for line in answer.text.splitlines()
-        if line.startswith("data: {")
-    ]
-
-
-def said(answer: requests.Response) -> Any:
-    """Return everything an answer says but who it is, when it was and what it cost."""
-    return strip(frames_of(answer))
-
-
-def strip(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: strip(each) for name, each in value.items() if not is_own(name)}
-    return [strip(each) for each in value] if isinstance(value, list) else value
-
-
-def is_own(name: str) -> bool:
-    return name in OF_ITS_OWN or name.endswith("item_id")
-
-
-def ids(answer: requests.Response) -> set[str]:
-    """Return the ids of the answer itself."""
-    found = set()
-    for frame in frames_of(answer):
-        for place in (frame, frame.get("message", {}), frame.get("response", {})):
-            if isinstance(place, dict) and str(place.get("id")).startswith(
-                ("chatcmpl-", "msg_", "resp_")
-            ):
-                found.add(place["id"])
-    assert found
-    return found
-
-
-def usage_of(answer: requests.Response) -> Any:
-    return frames_of(answer)[-1]["usage"]
