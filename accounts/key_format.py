@@ -6,7 +6,6 @@ secret scanners can tell a true key from a lookalike. Stored is the HMAC-SHA-256
 a versioned pepper from the environment, compared in constant time.
 """
 
-import hashlib
 import hmac
 import re
 import zlib
@@ -55,7 +54,7 @@ def checksum(head: str) -> str:
 
 
 def secret_hmac(secret: str, pepper: bytes) -> bytes:
-    return hmac.new(pepper, secret.encode("ascii"), hashlib.sha256).digest()
+    return hmac.digest(pepper, secret.encode("ascii"), "sha256")
 
 
 def is_secret(secret: str, stored: bytes, pepper: bytes) -> bool:

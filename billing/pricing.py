@@ -31,12 +31,25 @@ class Price:
     """One version of a model's price: nanos per 1,000,000 units by bucket.
 
     ``cache_percent`` is the share of it that an answer out of the cache costs, None for others.
+    ``highest_input`` and ``highest_output`` are the dearest buckets, at their dearest tiers, that a
+    prompt's and a completion's token can land in.
     """
 
     version_id: int
     per_million: Usage
     tiers: Tiers = field(default_factory=dict)
     cache_percent: int | None = None
+    is_free: bool = field(init=False, compare=False)
+    highest_input: int = field(init=False, compare=False)
+    highest_output: int = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        is_priced = bool(self.tiers or any(self.per_million.as_dict()))
+        highest_input = max(self._highest(bucket) for bucket in INPUT_BUCKETS)
+        highest_output = max(self._highest(bucket) for bucket in OUTPUT_BUCKETS)
+        object.__setattr__(self, "is_free", not (self._percent and is_priced))
+        object.__setattr__(self, "highest_input", highest_input)
+        object.__setattr__(self, "highest_output", highest_output)
 
     def charge(self, usage: Usage) -> Nanos:
         """Return what ``usage`` costs, rounded half to even to whole nanos."""
@@ -51,20 +64,6 @@ class Price:
         """Return what an answer out of the cache costs: ``percent`` of everything."""
         assert 0 <= percent <= 100, "a share of a price"  # noqa: PLR2004 # per cent
         return replace(self, cache_percent=percent)
-
-    @property
-    def is_free(self) -> bool:
-        return not self._percent or not (self.tiers or any(self.per_million.as_dict()))
-
-    @property
-    def highest_input(self) -> int:
-        """The dearest bucket, at its dearest tier, a prompt token can land in."""
-        return max(self._highest(bucket) for bucket in INPUT_BUCKETS)
-
-    @property
-    def highest_output(self) -> int:
-        """The dearest bucket, at its dearest tier, a completion token can land in."""
-        return max(self._highest(bucket) for bucket in OUTPUT_BUCKETS)
 
     def ceiling(self, *, input_tokens: int, output_tokens: int, images: int = 0) -> Nanos:
         """Return the most a call with these bounds can cost: no usage within them costs more.

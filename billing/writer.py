@@ -94,7 +94,7 @@ class Writer:
     def hold(self, request: HoldRequest) -> HoldAnswer:
         """Queue a hold. The future's result is None when granted, else why not.
 
-        A caller that stops waiting cancels the future; a hold granted afterwards is released.
+        A caller that stops waiting ends the future itself; a hold granted afterwards is released.
         """
         answer: HoldAnswer = asyncio.get_running_loop().create_future()
         self._holds.append((request, answer))

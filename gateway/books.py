@@ -6,9 +6,9 @@ before the caller does.
 
 import asyncio
 
-from billing.holds import Act, Closing, HoldRequest
+from billing.holds import Act, Closing, HoldRequest, Refusal
 from billing.journal import Journal
-from billing.writer import Writer
+from billing.writer import HoldAnswer, Writer
 from kernel import failpoints
 from kernel.errors import UnavailableError
 
@@ -36,27 +36,26 @@ class Books:
         self.journal.open_call(request.request_id)
         failpoints.reach("after_open")
         answer = self.writer.hold(request)
+        deadline = answer.get_loop().call_later(self._hold_wait_s, _refuse, answer)
         try:
-            async with asyncio.timeout(self._hold_wait_s):
-                refusal = await answer
-        except TimeoutError as error:
-            self._give_up(request.request_id)
-            raise _unavailable() from error
+            refusal = await answer
         except asyncio.CancelledError:
             self._give_up(request.request_id)
             raise
+        finally:
+            deadline.cancel()
         if refusal is None:
             return
         if refusal.why == "unavailable":
             self._give_up(request.request_id)
-        else:
-            self.journal.mark_done([request.request_id])
+            raise _unavailable()
+        self.journal.mark_done([request.request_id])
         raise refusal.as_error()
 
     def _give_up(self, request_id: str) -> None:
         """Release a hold that may or may not be there; the journal owes it until that is written.
 
-        A hold still in the queue is dropped there, since its answer is cancelled.
+        A hold still in the queue is dropped there, since it has been answered.
         """
         self.writer.close(Closing(request_id, Act.RELEASE))
 
@@ -74,6 +73,11 @@ class Books:
     def release(self, request_id: str) -> None:
         """Give a call's money back: nothing was relayed."""
         self.close(Closing(request_id, Act.RELEASE))
+
+
+def _refuse(answer: HoldAnswer) -> None:
+    if not answer.done():
+        answer.set_result(Refusal("unavailable", {}))
 
 
 def _unavailable() -> UnavailableError:

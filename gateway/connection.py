@@ -10,15 +10,23 @@ Only uvicorn, which serves the data plane, keeps its transport where it can be f
 
 import socket
 from typing import Any
+from weakref import WeakSet
 
 # Left alone, the kernel lets it grow to some 4 MB a caller: that is billed and may never be read.
 SEND_BUFFER_BYTES = 64 * 1024
+_bounded: WeakSet[Any] = WeakSet()
 
 
 def bound_connection(send: Any, *, unread_s: int) -> None:
-    """End this caller's connection when nothing is taken from it for ``unread_s``."""
+    """End this caller's connection when nothing is taken from it for ``unread_s``.
+
+    Said once a connection: its later calls find it bounded.
+    """
     transport = getattr(getattr(send, "__self__", None), "transport", None)
-    connection = None if transport is None else transport.get_extra_info("socket")
+    if transport is None or transport in _bounded:
+        return
+    _bounded.add(transport)
+    connection = transport.get_extra_info("socket")
     if connection is None or connection.family not in {socket.AF_INET, socket.AF_INET6}:
         return
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)

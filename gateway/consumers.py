@@ -4,7 +4,7 @@
 costs five times a bare application. So this one overrides ``__call__``:
 
 1. Read the body under a size limit and a deadline.
-2. Hand the call to a task that the registry owns; keep one ``receive()`` pending beside it.
+2. Hand the call to a task that the registry owns, and listen to the caller meanwhile.
 3. Whichever comes first: the task is done, or the caller has left and the task is cancelled at
    once. It settles what was relayed before it ends; shutdown waits for the registry.
 """
@@ -65,7 +65,7 @@ class CompletionConsumer(AsyncConsumer):
             await call.refuse(error)
             return
         task = runtime.calls.serve(self.serve(call, runtime, scope))
-        await _serve_until_done_or_left(task, receive)
+        await _listen(call, task, receive)
 
     async def serve(self, call: Call, runtime: Runtime, scope: Scope) -> None:
         """Serve the call to its end; a fault of ours is answered and logged, never shown."""
@@ -229,30 +229,31 @@ def _wrong_method(sent: str, allowed: str) -> MethodNotAllowedError:
     )
 
 
-async def _serve_until_done_or_left(task: asyncio.Task[None], receive: Receive) -> None:
-    """Await the task beside the caller's departure. The task belongs to the registry, not to us."""
-    listener = asyncio.ensure_future(_departure(receive))
-    # asyncio.wait does the same for any number of tasks, at a tenth of a plain call's whole cost
-    first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+async def _listen(call: Call, task: asyncio.Task[None], receive: Receive) -> None:
+    """Wait until the task is done or the caller leaves. The task is the registry's, not ours.
 
-    def tell(_: asyncio.Task[None]) -> None:
-        if not first.done():
-            first.set_result(None)
+    A server wakes its ``receive`` when the answer is complete, too; so no task of our own listens,
+    which cost a call and an open stream more than it was worth.
+    """
+    listener = asyncio.current_task()
+    assert listener is not None
+    is_listening, is_woken = True, False
 
-    task.add_done_callback(tell)
-    listener.add_done_callback(tell)
+    def wake(_: asyncio.Task[None]) -> None:
+        nonlocal is_woken
+        if is_listening:
+            is_woken = True
+            listener.cancel()
+
+    task.add_done_callback(wake)
     try:
-        await first
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
-    finally:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    except asyncio.CancelledError:
         # the server may cancel us too (daphne does when a caller leaves): that is a departure
-        listener.cancel()
-        if not task.done():
+        if not is_woken or listener.uncancel():
+            raise
+    finally:
+        is_listening = False
+        if not (task.done() or call.is_over):
             task.cancel()
-
-
-async def _departure(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

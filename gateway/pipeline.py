@@ -110,7 +110,7 @@ async def _play(
     sale.meter.remarks["cache"] = "hit"
     call.notes.append(HIT)
     now, most_s = clock.monotonic(), runtime.defaults.most_call_s
-    patience = Patience(now, most_s, most_s, runtime.keep_alive_s, most_s)
+    patience = Patience(now, most_s, most_s, runtime.keep_alive_s, most_s, most_s)
     answer = _begin_answer(call, hit.plan.request, sale)
     keep = _keep_for(runtime, once, None)
     await Relay(call, hit.plan.request, answer, sale, keep).run(hit.upstream, patience)
@@ -137,6 +137,7 @@ async def _relay(
         served_by.read_timeout_s,
         served_by.stall_timeout_s,
         runtime.keep_alive_s,
+        served_by.total_timeout_s,
         most_s,
     )
     try:

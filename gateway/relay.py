@@ -75,7 +75,7 @@ class Relay:
         renderer = call.dialect.open_stream(self._request, self._answer)
         outcome = Outcome.COMPLETED
         try:
-            async with self._watch.reading():
+            async with self._watch:
                 async for batch in upstream.batches():
                     affordable = await self._afford(batch)
                     frames = renderer.render(affordable)
@@ -114,7 +114,7 @@ class Relay:
         call, meter = self._call, self._meter
         stream = call.dialect.open_pass_through(self._request, self._answer)
         try:
-            async with self._watch.reading():
+            async with self._watch:
                 is_whole = await self._pass_through(upstream, stream)
         except TollgateError as error:
             meter.add(stream.count_relayed())
@@ -164,7 +164,7 @@ class Relay:
 
     async def _whole_events(self, upstream: EventUpstream) -> None:
         events: list[StreamEvent] = []
-        async with self._watch.reading():
+        async with self._watch:
             async for batch in upstream.batches():
                 events.extend(batch)
         self._count(events)
@@ -176,7 +176,7 @@ class Relay:
     async def _whole_bytes(self, upstream: ByteUpstream) -> None:
         parts: list[bytes] = []
         size = 0
-        async with self._watch.reading():
+        async with self._watch:
             async for data in upstream.chunks():
                 parts.append(data)
                 size += len(data)

@@ -2,7 +2,7 @@
 
 1. It begins when an upstream has answered with a good status. Before that nothing is sent: the
    first byte commits the status, so until then a call may fail over, or fail with a plain error.
-2. One timer runs, not one a chunk; it looks at what the call and the meter know anyway.
+2. One timer runs, not one a chunk; for a stream it looks at what call and meter know anyway.
 3. A streaming caller who has heard nothing for a while gets a keep-alive of its dialect.
 4. Past the time for the first token, for the next one, or for the whole call, the reading ends with
    ``UpstreamTimeoutError``. Time in which the caller did not take what we had is not the
@@ -10,9 +10,8 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import TracebackType
 
 from gateway.call import Call
 from gateway.metering import Meter
@@ -24,18 +23,23 @@ from kernel.errors import UpstreamTimeoutError
 class Patience:
     """How long a call waits, in seconds. ``asked_at`` is the monotonic time of its upstream's call.
 
-    ``stall_s`` is the longest pause between two tokens of a stream.
+    ``stall_s`` is the longest pause between two tokens of a stream, ``total_s`` what one provider
+    may take, ``call_s`` what the whole call may, with everybody it asks.
     """
 
     asked_at: float
     first_token_s: int
     stall_s: int
     keep_alive_s: int
+    total_s: int
     call_s: int
 
 
 class Watch:
-    """Watches one answer while ``reading`` lasts; ``note`` tells it of tokens that have come."""
+    """Watches one answer while it is entered; ``note`` tells it of tokens that have come.
+
+    Leaving raises ``UpstreamTimeoutError`` when the time for the next thing has passed.
+    """
 
     __slots__ = (
         "_call",
@@ -57,10 +61,14 @@ class Watch:
         self._streams = streams
         self._tokens = 0
         self._token_at = patience.asked_at
-        self._limit: asyncio.Timeout | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ping: asyncio.Task[None] | None = None
-        self._why = ""
+        ends_at = call.started_at + patience.call_s
+        self._why = f"The call took longer than {patience.call_s} s, the most a call may take."
+        if patience.asked_at + patience.total_s < ends_at:
+            ends_at = patience.asked_at + patience.total_s
+            self._why = f"The model's provider took longer than {patience.total_s} s."
+        self._limit = asyncio.timeout(ends_at - clock.monotonic())
 
     def note(self) -> None:
         """Take notice of what the meter has counted by now."""
@@ -68,43 +76,39 @@ class Watch:
             self._tokens = self._meter.output_tokens
             self._token_at = clock.monotonic()
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[None]:
-        """Read from the upstream inside.
+    async def __aenter__(self) -> None:
+        await self._limit.__aenter__()
+        if self._streams:
+            self._look()
 
-        Raises:
-            UpstreamTimeoutError: when the time for the next thing has passed.
-
-        """
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._ping is not None:
+            self._ping.cancel()
         try:
-            async with asyncio.timeout(None) as self._limit:
-                self._look()
-                yield
-        except TimeoutError as error:
-            raise UpstreamTimeoutError(self._why) from error
-        finally:
-            self._limit = None
-            if self._timer is not None:
-                self._timer.cancel()
-            if self._ping is not None:
-                self._ping.cancel()
+            await self._limit.__aexit__(kind, error, trace)
+        except TimeoutError as timeout:
+            raise UpstreamTimeoutError(self._why) from timeout
 
     def _look(self) -> None:
         now = clock.monotonic()
         wait = self._patience
-        left_s = [wait.call_s - (now - self._call.started_at)]
-        if left_s[0] <= 0:
-            self._end(f"The call took longer than {wait.call_s} s, the most a call may take.")
-            return
-        if not self._call.is_sending and self._streams:
-            left_s.append(self._token_left_s(now))
-            if left_s[1] <= 0:
-                self._end("The model's provider stopped answering.")
+        next_s: list[float] = [wait.first_token_s, wait.stall_s, wait.keep_alive_s]
+        if not self._call.is_sending:
+            token_left_s = self._token_left_s(now)
+            if token_left_s <= 0:
+                self._why = "The model's provider stopped answering."
+                self._limit.reschedule(asyncio.get_running_loop().time())
                 return
-            left_s.append(self._keep_alive_left_s(now))
+            next_s += [token_left_s, self._keep_alive_left_s(now)]
         # a phase that begins after this look cannot end before the shortest of its times
-        shortest = min(wait.first_token_s, wait.stall_s, wait.keep_alive_s, *left_s)
-        self._timer = asyncio.get_running_loop().call_later(max(shortest, 0.001), self._look)
+        self._timer = asyncio.get_running_loop().call_later(max(min(next_s), 0.001), self._look)
 
     def _token_left_s(self, now: float) -> float:
         if not self._tokens:
@@ -122,8 +126,3 @@ class Watch:
         if self._ping is None or self._ping.done():
             self._ping = asyncio.ensure_future(self._call.keep_alive())
         return self._patience.keep_alive_s
-
-    def _end(self, why: str) -> None:
-        self._why = why
-        if self._limit is not None:
-            self._limit.reschedule(asyncio.get_running_loop().time())

@@ -80,21 +80,15 @@ class GuardedConnector(aiohttp.TCPConnector):
         return await super().connect(req, traces, timeout)
 
 
-def deadlines(deployment: Deployment, *, streams: bool) -> aiohttp.ClientTimeout:
-    """Return what a provider's operator lets it take.
+@cache
+def _deadlines(connect_s: int, read_s: int | None) -> aiohttp.ClientTimeout:
+    """Return what a provider's operator lets it take until it answers, and between two reads.
 
     Where an answer streams, no read has a time of its own: the watch over the call knows better,
-    and a timer set anew for every chunk was a good part of what relaying it cost.
+    and a timer set anew for every chunk was a good part of what relaying it cost. The watch knows
+    the time for the whole answer too.
     """
-    read_s = max(deployment.read_timeout_s, deployment.stall_timeout_s)
-    return _deadlines(
-        deployment.total_timeout_s, deployment.connect_timeout_s, None if streams else read_s
-    )
-
-
-@cache
-def _deadlines(total_s: int, connect_s: int, read_s: int | None) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=total_s, connect=connect_s, sock_read=read_s)
+    return aiohttp.ClientTimeout(total=None, connect=connect_s, sock_read=read_s)
 
 
 class HttpUpstream:
@@ -145,13 +139,14 @@ async def post_json(
         TollgateError: for everything else, in the platform's words.
 
     """
+    read_s = None if streams else max(deployment.read_timeout_s, deployment.stall_timeout_s)
     try:
         async with asyncio.timeout(deployment.read_timeout_s):
             response = await session.post(
                 url,
-                data=body,
+                data=aiohttp.BytesPayload(body),
                 headers={"content-type": "application/json", **headers},
-                timeout=deadlines(deployment, streams=streams),
+                timeout=_deadlines(deployment.connect_timeout_s, read_s),
                 allow_redirects=False,
             )
     except (aiohttp.ConnectionTimeoutError, aiohttp.SocketTimeoutError, TimeoutError) as error:

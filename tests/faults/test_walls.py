@@ -115,7 +115,7 @@ def test_when_the_last_bytes_leave_the_whole_charge_is_in_the_journal(
         journal.open_call(call.request_id)
         request = ChatRequest("m", (), {}, stream=is_stream)
         answer = Answer("chatcmpl-1", "m", 1, "fp", call.request_id)
-        patience = Patience(clock.monotonic(), 60, 30, 15, 600)
+        patience = Patience(clock.monotonic(), 60, 30, 15, 600, 600)
         await Relay(call, request, answer, sale, None).run(TwoWords(), patience)
 
     asyncio.run(work())

@@ -25,7 +25,9 @@ MOST_FRAME_BYTES = 2**19  # joined to what comes next it is there three times: 1
 _USAGE = re.compile(rb'"usage":\s*\{')
 _NULL_USAGE = re.compile(rb',\s*"usage":\s*null')
 _ERROR = re.compile(rb'data:\s*\{\s*"error"')
-_SPOKEN = re.compile(rb'"(?:content|reasoning_content|refusal|arguments)":\s*("(?:[^"\\]|\\.)*")')
+_SPOKEN = re.compile(
+    rb'"(?:content|reasoning_content|refusal|arguments)":\s*("[^"\\]*(?:\\.[^"\\]*)*")'
+)
 _DONE = DONE.rstrip()
 # What makes a frame worth parsing. Plain searches: one expression for all cost five times as much.
 _MARKS = (b'"usage":{', b'"usage": {', _DONE, b'{"error"', b'{ "error"')
