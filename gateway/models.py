@@ -4,7 +4,9 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from accounts.models import Organization, limits_at_least_one
+from gateway.base_urls import check_base_url
 from kernel import clock
+from kernel.errors import BadRequestError
 
 
 class Provider(models.Model):
@@ -36,6 +38,13 @@ class Provider(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        self.base_url = self.base_url.rstrip("/")
+        try:
+            check_base_url(self.kind, self.base_url)
+        except BadRequestError as error:
+            raise ValidationError({"base_url": error.message}) from error
 
 
 class PublicModel(models.Model):

@@ -10,9 +10,9 @@ from accounts.rate_limits import Changes, change_limits
 from billing.models import PriceVersion
 from billing.prices import PriceSpec, publish, publish_price
 from billing.usage import Usage
+from gateway.base_urls import check_base_url
 from gateway.models import Deployment, ModelAlias, Provider, PublicModel
 from gateway.news import announce_catalog_change
-from kernel.addresses import check_url
 from kernel.errors import BadRequestError, ConflictError, NotFoundError
 from kernel.vault import PROVIDERS, Vault
 
@@ -33,10 +33,7 @@ def create_provider(
         raise BadRequestError(f"{name!r} is not a provider name.", param="name")
     if kind not in Provider.Kind.values:
         raise BadRequestError(f"{kind!r} is not a kind of provider.", param="kind")
-    if kind != Provider.Kind.SIMULATOR:
-        if not base_url.startswith(("http://", "https://")):
-            raise BadRequestError("A base URL starts with http:// or https://.", param="base_url")
-        check_url(base_url, settings.PROVIDER_NETWORKS)
+    check_base_url(kind, base_url)
     if Provider.objects.filter(name=name).exists():
         raise ConflictError(f"There is a provider {name!r} already.", code="name_in_use")
     sealed = None if credential is None else Vault(settings.SECRET_KEY, PROVIDERS).seal(credential)

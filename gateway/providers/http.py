@@ -50,7 +50,8 @@ def open_session(networks: Sequence[Network]) -> aiohttp.ClientSession:
 class GuardedConnector(aiohttp.TCPConnector):
     """Connects to allowed addresses only, whatever a provider's row or a name server says.
 
-    Names are judged as they are resolved, and the connection goes to what was judged.
+    Names are judged as they are resolved, and the connection goes to what was judged. Connections
+    in the clear have a pool and a memory of names of their own, where public addresses are none.
     """
 
     def __init__(self, networks: Sequence[Network]) -> None:
@@ -59,6 +60,12 @@ class GuardedConnector(aiohttp.TCPConnector):
             keepalive_timeout=30,
             ttl_dns_cache=60,
             resolver=PinnedResolver(networks),
+        )
+        self._clear = aiohttp.TCPConnector(
+            limit=MOST_CONNECTIONS,
+            keepalive_timeout=30,
+            ttl_dns_cache=60,
+            resolver=PinnedResolver(networks, only_named=True),
         )
         self._networks = networks
 
@@ -77,7 +84,13 @@ class GuardedConnector(aiohttp.TCPConnector):
             is_fine = is_allowed(literal, self._networks, only_named=in_clear)
         if not is_fine:
             raise RefusedAddressError("The provider's address may not be called.")
+        if in_clear:
+            return await self._clear.connect(req, traces, timeout)
         return await super().connect(req, traces, timeout)
+
+    async def close(self, *, abort_ssl: bool = False) -> None:
+        await self._clear.close(abort_ssl=abort_ssl)
+        await super().close(abort_ssl=abort_ssl)
 
 
 @cache

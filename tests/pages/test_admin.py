@@ -1,6 +1,7 @@
 """The operators' browser: it opens every list, counts no ledger, and changes no money."""
 
 import pytest
+from django.conf import LazySettings
 from django.contrib import admin
 from django.db import connection
 from django.http import HttpRequest
@@ -11,10 +12,12 @@ from accounts.models import ApiKey, AuditEvent, User
 from billing.models import Budget, Hold, LedgerTransaction, PriceVersion
 from billing.usage import BUCKETS
 from gateway.models import Provider
+from gateway.offers import create_provider
 from pages.admin import MOST_LISTED
 from tests.pages.conftest import PASSWORD, Cast
 from tests.pages.month import seed_month
 
+TIMES = [field.name for field in Provider._meta.fields if field.name.endswith("_timeout_s")]
 OURS = ("accounts", "billing", "gateway")
 
 
@@ -135,18 +138,39 @@ def test_a_providers_credential_is_neither_shown_nor_lost(operator: Client) -> N
     page = operator.get(url).content.decode()
     operator.post(
         url,
-        {
-            "base_url": "",
-            "connect_timeout_s": 4,
-            "read_timeout_s": 60,
-            "stall_timeout_s": 30,
-            "total_timeout_s": 600,
-        },
+        {"base_url": "", **dict.fromkeys(TIMES, 60), "connect_timeout_s": 4},
     )
 
     provider.refresh_from_db()
+    assert provider.connect_timeout_s == 4
     assert "sealed-credential" not in page
     assert bytes(provider.credential or b"") == b"sealed-credential"
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    ["http://api.example.com/v1", "https://169.254.169.254", "https://a:b@example.com", "ftp://x"],
+)
+def test_a_providers_address_is_never_changed_to_one_that_may_not_be_called(
+    operator: Client, settings: LazySettings, base_url: str
+) -> None:
+    settings.PROVIDER_NETWORKS = []
+    home = "https://api.example.com/v1"
+    provider = create_provider(
+        "acme", kind="openai", base_url=home, credential="sk-provider", actor="test"
+    )
+    url = reverse("admin:gateway_provider_change", args=[provider.pk])
+    fields = dict.fromkeys(TIMES, 60)
+
+    page = operator.post(url, {**fields, "base_url": base_url})
+
+    assert page.status_code == 200, "the form again"
+    assert page.context["adminform"].form.errors.keys() == {"base_url"}
+    assert Provider.objects.get(name="acme").base_url == home
+
+    operator.post(url, {**fields, "base_url": "https://eu.example.com/v1/"})
+
+    assert Provider.objects.get(name="acme").base_url == "https://eu.example.com/v1"
 
 
 def test_holds_of_a_hundred_thousand_do_not_slow_the_list_by_counting() -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from ipaddress import IPv4Network
 from typing import Any
 
+import aiohappyeyeballs
 import pytest
 from aiohttp.resolver import ThreadedResolver
 from django.conf import LazySettings
@@ -33,6 +34,28 @@ class Trap:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
         writer.close()
+
+
+class Names:
+    """A name server that says the same of every name."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
+
+    async def resolve(self, host: str, port: int, *_: Any, **__: Any) -> list[dict[str, Any]]:
+        found = {"hostname": host, "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
+        return [{**found, "host": address} for address in self.addresses]
+
+
+class Dialled:
+    """Notes which addresses would have been connected to, and connects to none."""
+
+    def __init__(self) -> None:
+        self.hosts: list[str] = []
+
+    async def connect(self, addr_infos: list[Any], **_: Any) -> socket.socket:
+        self.hosts += [address[0] for *_, address in addr_infos]
+        raise ConnectionRefusedError
 
 
 @pytest.fixture
@@ -69,15 +92,41 @@ async def test_a_network_that_is_named_is_called(trap: Trap) -> None:
 async def test_a_name_that_leads_inside_is_not_connected_to(
     trap: Trap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def lead_inside(*_: Any, **__: Any) -> list[dict[str, Any]]:
-        found = {"hostname": "models.example.com", "host": "127.0.0.1", "port": trap.port}
-        return [{**found, "family": socket.AF_INET, "proto": 0, "flags": 0}]
-
-    monkeypatch.setattr(ThreadedResolver, "resolve", lead_inside)
+    monkeypatch.setattr(ThreadedResolver, "resolve", Names("127.0.0.1").resolve)
 
     with pytest.raises(UpstreamError, match="cannot be reached"):
         await call(f"https://models.example.com:{trap.port}/", [])
 
+    assert trap.connections == 0
+
+
+async def test_a_name_that_leads_into_a_named_network_is_called_in_the_clear(
+    trap: Trap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ThreadedResolver, "resolve", Names("127.0.0.1").resolve)
+
+    await call(f"http://models.example.com:{trap.port}/", LOOPBACK)
+
+    assert trap.connections == 1
+
+
+@pytest.mark.parametrize("addresses", [("1.1.1.1",), ("127.0.0.1", "1.1.1.1")])
+async def test_a_public_name_gets_no_credential_in_the_clear_where_networks_are_named(
+    trap: Trap, monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...]
+) -> None:
+    names, dialled = Names(*addresses), Dialled()
+    monkeypatch.setattr(ThreadedResolver, "resolve", names.resolve)
+    monkeypatch.setattr(aiohappyeyeballs, "start_connection", dialled.connect)
+    async with open_session(LOOPBACK) as session:
+        address = f"models.example.com:{trap.port}/"
+        with pytest.raises(UpstreamError, match="cannot be reached"):
+            await post_json(session, "https://" + address, b"{}", SECRET, PATIENT, streams=False)
+        assert set(dialled.hosts) == set(addresses), "which is remembered of the name"
+        dialled.hosts.clear()
+        with pytest.raises(UpstreamError, match="cannot be reached"):
+            await post_json(session, "http://" + address, b"{}", SECRET, PATIENT, streams=False)
+
+    assert dialled.hosts == []
     assert trap.connections == 0
 
 
