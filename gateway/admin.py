@@ -48,7 +48,9 @@ class DeploymentInline(admin.TabularInline):  # type: ignore[type-arg] # generic
 
 @admin.register(PublicModel)
 class PublicModelAdmin(CatalogAdmin):
-    list_display = ("name", "owned_by", "context_tokens", "max_output_tokens", "active")
+    list_display = (
+        *("name", "owned_by", "context_tokens", "max_output_tokens", "thinks_unseen", "active"),
+    )
     list_filter = ("active",)
     search_fields = ("name",)
     readonly_fields = ("created_at",)

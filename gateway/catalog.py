@@ -20,7 +20,7 @@ _PRICE_COLUMNS = ", ".join(f"p.{bucket}_nanos" for bucket in BUCKETS)
 _COST_COLUMNS = ", ".join(f"k.{bucket}_nanos" for bucket in BUCKETS)
 MODELS: LiteralString = """
 select m.name, m.owned_by, extract(epoch from m.created_at)::bigint, m.context_tokens,
-  m.max_output_tokens, m.rpm, m.rpd, m.tpm, m.concurrency
+  m.max_output_tokens, m.rpm, m.rpd, m.tpm, m.concurrency, m.thinks_unseen
 from gateway_publicmodel m where m.active order by m.name
 """
 PRICES: LiteralString = f"""
@@ -85,7 +85,8 @@ class CatalogModel:
     """A public model. Until an operator gives it a price, it cannot be called.
 
     ``own_prices`` are organizations' own, by id; they go before the list price.
-    ``limits`` are those of each organization on this model.
+    ``limits`` are those of each organization on this model. ``thinks_unseen`` says that it writes
+    tokens which are paid for and not shown, whether or not it is asked to think.
     """
 
     name: str
@@ -97,6 +98,7 @@ class CatalogModel:
     deployments: Sequence[Deployment]
     limits: RateLimits = NO_LIMITS
     own_prices: Mapping[int, Price] = field(default_factory=dict)
+    thinks_unseen: bool = False
 
     def price_for(self, org_id: int) -> Price | None:
         """Return what an organization pays, None where the model has no price for it."""
@@ -202,6 +204,7 @@ async def load_catalog(pool: AsyncConnectionPool) -> Catalog:
             deployments=tuple(by_model[row[0]]),
             own_prices=own[row[0]],
             limits=RateLimits(*row[5:9]),
+            thinks_unseen=row[9],
         )
         for row in models
     }

@@ -11,7 +11,7 @@ from gateway.models import Deployment, Provider, PublicModel
 from gateway.news import announce_catalog_change
 from kernel.errors import BadRequestError, NotFoundError
 
-Row = TypeVar("Row", Deployment, Provider)
+Row = TypeVar("Row", Deployment, Provider, PublicModel)
 Changes = Mapping[str, int | None]
 MOST_NAME = 200
 
@@ -99,6 +99,25 @@ def change_provider(name: str, changes: Changes, *, actor: str) -> Provider:
         record_change(None, actor, "provider.set", name, before=before, after=changes)
         transaction.on_commit(announce_catalog_change)
     return provider
+
+
+def change_model(name: str, changes: Changes, *, actor: str) -> PublicModel:
+    """Change whether a model ``thinks_unseen``; seen by running processes at once.
+
+    Raises:
+        NotFoundError: for an unknown model.
+
+    """
+    model = PublicModel.objects.filter(name=name).first()
+    if model is None:
+        raise NotFoundError(f"There is no model {name!r}.", code="not_found")
+    if not changes:
+        return model
+    with transaction.atomic():
+        model, before = _change(model, changes)
+        record_change(None, actor, "model.set", name, before=before, after=changes)
+        transaction.on_commit(announce_catalog_change)
+    return model
 
 
 def _change(row: Row, changes: Changes) -> tuple[Row, dict[str, int | None]]:

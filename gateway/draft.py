@@ -77,7 +77,7 @@ def _plan(dialect: Dialect, envelope: Envelope, model: CatalogModel, org_id: int
     )
     if not is_sold_for(model, org_id, embeddings=request.embed is not None):
         raise _wrong_endpoint(request)
-    return Plan(request, model, estimate(request, max_output_tokens=model.max_output_tokens))
+    return Plan(request, model, estimate(request, model))
 
 
 def is_sold_for(model: CatalogModel, org_id: int, *, embeddings: bool) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from billing.pricing import Price
+from gateway.catalog import CatalogModel
 from gateway.chat import ChatRequest
 from gateway.tokenizer import prompt_upper_bound
 from gateway.tranches import TRANCHE_TOKENS
@@ -34,20 +35,36 @@ class Estimate:
         )
 
 
-def estimate(request: ChatRequest, *, max_output_tokens: int) -> Estimate:
+def estimate(request: ChatRequest, model: CatalogModel) -> Estimate:
     """Bound a call; without ``max_tokens`` of its own the model's limit counts."""
     if request.embed is not None:
         return Estimate(prompt_upper_bound(request), 0, 0)
-    output = (request.max_tokens or max_output_tokens) * request.n
-    is_seen_growing = request.stream and request.n == 1 and not may_think_unseen(request)
+    output = (request.max_tokens or model.max_output_tokens) * request.n
+    is_seen_growing = request.stream and request.n == 1 and not may_think_unseen(request, model)
     first = min(output, TRANCHE_TOKENS) if is_seen_growing else output
     images = sum(media.kind != "audio" for message in request.messages for media in message.media)
     return Estimate(prompt_upper_bound(request), output, first, images)
 
 
-def may_think_unseen(request: ChatRequest) -> bool:
+def may_think_unseen(request: ChatRequest, model: CatalogModel) -> bool:
     """Tell whether a stream may use tokens that nobody sees come: they must be held in full.
 
-    OpenAI's own models are silent while they think; Anthropic's say what they think.
+    OpenAI's own models are silent while they think, some whether asked to think or not: an operator
+    marks those. Anthropic's say what they think, to callers of their dialect, unless it is left out
+    of the answer.
     """
-    return request.effort not in (None, "none") and request.dialect != "anthropic"
+    if request.effort == "none":
+        return False
+    if model.thinks_unseen:
+        return True
+    if request.dialect == "anthropic" and request.effort is None and not request.is_thinking:
+        return False
+    if request.dialect != "anthropic":
+        return request.effort is not None
+    return not _says_what_it_thinks(request, model)
+
+
+def _says_what_it_thinks(request: ChatRequest, model: CatalogModel) -> bool:
+    thinking = request.wire.get("thinking") or {}
+    is_left_out = thinking.get("display") == "omitted"
+    return not is_left_out and all(each.kind != "openai" for each in model.deployments)

@@ -58,6 +58,8 @@ class PublicModel(models.Model):
     owned_by = models.CharField(max_length=60, default="tollgate")
     context_tokens = models.PositiveIntegerField(default=128_000)
     max_output_tokens = models.PositiveIntegerField(default=8_192)
+    # writes tokens that are paid for and not shown, asked to think or not: streams are held in full
+    thinks_unseen = models.BooleanField(default=False)
     active = models.BooleanField(default=True)
     rpm = models.PositiveBigIntegerField(null=True, blank=True)
     rpd = models.PositiveBigIntegerField(null=True, blank=True)

@@ -51,6 +51,23 @@ def test_a_model_is_routed_to_a_second_provider_changed_there_and_taken_away(her
     assert [e.action for e in events] == ["model.route"] * 4 + ["model.unroute"]
 
 
+def test_a_model_is_marked_to_think_unseen_and_shown_where_nothing_is_given(here: Here) -> None:
+    offer()
+
+    marked = here("model", "set", "mock", "--thinks-unseen", "--json").json
+    shown = here("model", "set", "mock", "--json").json
+    openly = here("model", "set", "mock", "--thinks-openly", "--json").json
+
+    assert marked == shown == {**openly, "thinks_unseen": True}
+    assert (openly["name"], openly["thinks_unseen"]) == ("mock", False)
+    assert here.refused("model", "set", "gone", "--thinks-unseen") == "There is no model 'gone'."
+    events = AuditEvent.objects.filter(action="model.set").order_by("pk")
+    assert [(event.target, event.before, event.after) for event in events] == [
+        ("mock", {"thinks_unseen": False}, {"thinks_unseen": True}),
+        ("mock", {"thinks_unseen": True}, {"thinks_unseen": False}),
+    ]
+
+
 def test_a_provider_is_changed_in_what_is_given_and_shown_where_nothing_is(here: Here) -> None:
     offer()
 

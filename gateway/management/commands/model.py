@@ -1,4 +1,4 @@
-"""``manage model list|create|alias|route|price|limits``: what can be called, and who serves it."""
+"""``manage model list|create|set|alias|route|price|limits``: what can be called, who serves it."""
 
 from dataclasses import asdict
 from typing import Any
@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 from accounts.commands import ACTOR, VerbCommand, add_limit_flags, limits_of, read_limits
 from billing.prices import PriceSpec, current_price, text_price
 from billing.usage import Usage
-from gateway.deployments import Place, remove_deployment, set_deployment
+from gateway.deployments import Place, change_model, remove_deployment, set_deployment
 from gateway.models import Deployment, PublicModel
 from gateway.offers import alias_model, create_model, limit_model, price_model, remove_alias
 from kernel.cli import parse_whole, print_row, print_rows
@@ -19,7 +19,7 @@ MOST_PRIORITY = 32_767
 
 
 class Command(VerbCommand):
-    help = "List, create, name, route, price and limit models. Prices are USD per 1M tokens."
+    help = "List, create, set, name, route, price and limit models. Prices are USD per 1M tokens."
 
     def add_verbs(self, verbs: Any) -> None:
         self.add_verb(verbs, "list", "List models with their prices.")
@@ -29,6 +29,7 @@ class Command(VerbCommand):
         create.add_argument("--upstream-model", required=True, metavar="M")
         create.add_argument("--price-input", metavar="USD")
         create.add_argument("--price-output", metavar="USD")
+        _add_set_flags(self.add_verb(verbs, "set", "Show a model, or change how it is held for."))
         alias = self.add_verb(verbs, "alias", "Let a model be called by another name as well.")
         alias.add_argument("name")
         end = alias.add_mutually_exclusive_group(required=True)
@@ -63,6 +64,13 @@ class Command(VerbCommand):
         )
         print_row(_row(model), as_json=options["json"])
 
+    def do_set(self, options: dict[str, Any]) -> None:
+        unseen = options["thinks_unseen"]
+        changes = {} if unseen is None else {"thinks_unseen": unseen}
+        model = change_model(options["name"], changes, actor=ACTOR)
+        row = {**_row(model), "thinks_unseen": model.thinks_unseen}
+        print_row(row, as_json=options["json"])
+
     def do_alias(self, options: dict[str, Any]) -> None:
         name, model = options["name"], options["model"]
         if model is None:
@@ -88,6 +96,24 @@ class Command(VerbCommand):
     def do_limits(self, options: dict[str, Any]) -> None:
         model = limit_model(options["name"], read_limits(options), actor=ACTOR)
         print_row({"name": model.name, **limits_of(model)}, as_json=options["json"])
+
+
+def _add_set_flags(change: CommandParser) -> None:
+    change.add_argument("name")
+    thinking = change.add_mutually_exclusive_group()
+    thinking.add_argument(
+        "--thinks-unseen",
+        action="store_const",
+        const=True,
+        help="it thinks by itself and does not show it: streams are held for in full",
+    )
+    thinking.add_argument(
+        "--thinks-openly",
+        dest="thinks_unseen",
+        action="store_const",
+        const=False,
+        help="what it writes can be seen coming: streams are held for step by step",
+    )
 
 
 def _add_route_flags(route: CommandParser) -> None:

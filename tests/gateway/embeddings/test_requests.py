@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gateway.catalog import CatalogModel
 from gateway.chat import Embed
 from gateway.dialects.openai import EMBEDDINGS
 from gateway.estimate import Estimate, estimate
@@ -124,4 +125,6 @@ def test_every_text_counts_its_tokens_and_token_numbers_count_themselves() -> No
 
 
 def test_the_bound_is_that_of_the_input_and_nothing_is_written() -> None:
-    assert estimate(check(input="Hello"), max_output_tokens=8_192) == Estimate(5, 0, 0)
+    model = CatalogModel(MODEL, "tollgate", 0, CONTEXT, 8_192, None, ())
+
+    assert estimate(check(input="Hello"), model) == Estimate(5, 0, 0)
