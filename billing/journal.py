@@ -8,8 +8,8 @@
    owed any more; past 32 MiB a new one is begun.
 4. Whoever finds a file it can lock has found a dead process's: ``billing.adoption`` closes it.
 
-A record is the CRC-32 of its JSON in eight hex digits, a blank, the JSON, a newline. A torn last
-record fails its CRC and is left out.
+A record is the CRC-32 of its JSON in eight hex digits, a blank, the JSON, a newline. A torn record
+fails its CRC and is left out; the next one begins on a line of its own.
 """
 
 import fcntl
@@ -52,6 +52,9 @@ class Journal:
         self._older: list[_Segment] = []
         self._where: dict[str, _Segment] = {}
         self._dirty = False
+        self._is_torn = False
+        self._ended: list[int] = []  # descriptors of what ended since the last sync
+        self._has_new_file = False
         self._current = self._begin_segment()
 
     def open_call(self, request_id: str) -> None:
@@ -91,15 +94,26 @@ class Journal:
 
     def sync(self) -> None:
         """Bring what was written to the disk. Called from a thread."""
-        if self._dirty:
-            self._dirty = False
-            try:
-                os.fdatasync(self._current.descriptor)
-            except OSError as error:
-                log.error("journal_not_synced", error=str(error))
+        if not self._dirty:
+            return
+        self._dirty = False
+        try:
+            if self._has_new_file:
+                self._has_new_file = False
+                _sync_folder(self._folder)
+            while self._ended:
+                descriptor = self._ended.pop()
+                try:
+                    os.fdatasync(descriptor)
+                finally:
+                    os.close(descriptor)
+            os.fdatasync(self._current.descriptor)
+        except OSError as error:
+            log.error("journal_not_synced", error=str(error))
 
     def close(self) -> None:
         """Let go of the files; those that are owed something stay for the next process."""
+        self.sync()
         for segment in [*self._older, self._current]:
             if segment.owed:
                 os.close(segment.descriptor)
@@ -113,17 +127,19 @@ class Journal:
 
     def _append(self, record: dict[str, Any]) -> bool:
         body = dump_json(record)
-        line = b"%08x %b\n" % (zlib.crc32(body), body)
+        line = b"%b%08x %b\n" % (b"\n" if self._is_torn else b"", zlib.crc32(body), body)
         try:
             failpoints.reach("journal_write")
             written = os.write(self._current.descriptor, line)
-            if written != len(line):
-                raise OSError("short write")  # noqa: TRY301 # the same ending as a refused one
         except OSError as error:
             log.error("journal_not_written", error=str(error), record=record["t"])
             return False
         self._dirty = True
         self._current.size += written
+        self._is_torn = written != len(line)
+        if self._is_torn:
+            log.error("journal_not_written", error="short write", record=record["t"])
+            return False
         if self._current.size > SEGMENT_BYTES:
             self._rotate()
         return True
@@ -134,6 +150,8 @@ class Journal:
         except OSError as error:
             log.error("journal_not_rotated", error=str(error))
             return
+        # another descriptor: the segment may be done with, and closed, before it is synced
+        self._ended.append(os.dup(self._current.descriptor))
         self._older.append(self._current)
         self._current = fresh
 
@@ -142,7 +160,17 @@ class Journal:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._serial += 1
+        self._has_new_file = True
         return _Segment(path, descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a new file's name to the disk: without it, what is in the file is lost with it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _delete(segment: _Segment) -> None:

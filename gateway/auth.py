@@ -22,6 +22,7 @@ from accounts.key_format import PresentedKey, is_secret, parse_key
 from accounts.principal import Principal, RateLimits
 from kernel import clock
 from kernel.errors import ForbiddenError, UnavailableError
+from kernel.waiting import within
 
 REMEMBER_S = 10.0
 REMEMBER_KEYS = 50_000
@@ -48,9 +49,12 @@ class _KnownKey:
 class KeyRing:
     """Finds principals; remembers what it found."""
 
-    def __init__(self, pool: AsyncConnectionPool, peppers: Mapping[int, bytes]) -> None:
+    def __init__(
+        self, pool: AsyncConnectionPool, peppers: Mapping[int, bytes], *, wait_s: float
+    ) -> None:
         self._pool = pool
         self._peppers = peppers
+        self._wait_s = wait_s
         self._known: dict[str, _KnownKey] = {}
         self._changes = 0
         self._database_ahead_s = clock.now().timestamp() - clock.monotonic()
@@ -97,10 +101,8 @@ class KeyRing:
     async def _look_up(self, public_id: str) -> _KnownKey:
         changes = self._changes
         try:
-            async with self._pool.connection() as connection:
-                cursor = await connection.execute(FIND_KEY, (public_id,), prepare=True)
-                row = await cursor.fetchone()
-        except (errors.OperationalError, PoolTimeout) as error:
+            row = await within(self._wait_s, self._read(public_id))
+        except (errors.OperationalError, PoolTimeout, TimeoutError) as error:
             raise UnavailableError(
                 "The key cannot be checked at the moment; try again shortly.",
                 headers={"retry-after": "1"},
@@ -114,6 +116,11 @@ class KeyRing:
             self._known.clear()
         self._known[public_id] = known
         return known
+
+    async def _read(self, public_id: str) -> TupleRow | None:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(FIND_KEY, (public_id,), prepare=True)
+            return await cursor.fetchone()
 
 
 def _parse_row(row: TupleRow | None, forget_at: float) -> _KnownKey:

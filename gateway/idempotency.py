@@ -19,12 +19,14 @@ from typing import LiteralString
 
 from cryptography.fernet import Fernet, InvalidToken
 from psycopg import Error as DatabaseError
+from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from accounts.principal import Principal
 from kernel import failpoints
-from kernel.errors import BadRequestError, IdempotencyReusedError
+from kernel.errors import BadRequestError, IdempotencyReusedError, UnavailableError
 from kernel.log import logger
+from kernel.waiting import within
 
 MOST_BYTES = 32 * 2**20
 _KEY = re.compile(rb"[\x20-\x7e]{1,255}")
@@ -79,25 +81,30 @@ def read_once(
 class AnswerStore:
     """Keeps finished answers in the database, sealed under the platform's secret key."""
 
-    def __init__(self, pool: AsyncConnectionPool, secret_key: str) -> None:
+    def __init__(self, pool: AsyncConnectionPool, secret_key: str, *, wait_s: float) -> None:
         digest = hashlib.sha256(b"stored-answers:" + secret_key.encode()).digest()
         self._fernet = Fernet(base64.urlsafe_b64encode(digest))
         self._pool = pool
+        self._wait_s = wait_s
 
     async def find(self, once: Once) -> StoredAnswer | None:
         """Return the stored answer of this very request.
 
         Raises:
             IdempotencyReusedError: when the key stands for another body.
+            UnavailableError: when the database does not answer in time.
 
         """
         try:
-            async with self._pool.connection() as connection:
-                cursor = await connection.execute(FIND, (once.org_id, once.key))
-                row = await cursor.fetchone()
+            row = await within(self._wait_s, self._read(once))
             if row is None:
                 return None
             content = self._fernet.decrypt(bytes(row[2]))
+        except TimeoutError as error:
+            raise UnavailableError(
+                "The Idempotency-Key cannot be checked at the moment; try again shortly.",
+                headers={"retry-after": "1"},
+            ) from error
         except (DatabaseError, PoolTimeout, InvalidToken) as error:
             # the hold decides then: it fails closed, and never lets a second one through
             log.warning("answer_not_found", error=type(error).__name__)
@@ -114,11 +121,18 @@ class AnswerStore:
             log.warning("answer_too_large_to_keep", bytes=len(answer.content))
             return
         sealed = self._fernet.encrypt(answer.content)
+        row = (once.org_id, once.key, once.body, answer.is_stream, sealed)
         try:
-            async with self._pool.connection() as connection:
-                await connection.execute(
-                    KEEP, (once.org_id, once.key, once.body, answer.is_stream, sealed)
-                )
-        except (DatabaseError, PoolTimeout) as error:
+            await within(self._wait_s, self._write(row))
+        except (DatabaseError, PoolTimeout, TimeoutError) as error:
             log.warning("answer_not_kept", error=type(error).__name__)
         failpoints.reach("after_answer_kept")
+
+    async def _read(self, once: Once) -> TupleRow | None:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(FIND, (once.org_id, once.key))
+            return await cursor.fetchone()
+
+    async def _write(self, row: TupleRow) -> None:
+        async with self._pool.connection() as connection:
+            await connection.execute(KEEP, row)

@@ -75,13 +75,10 @@ class Runtime:
         )
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{random_base62(8)}"
         journal = Journal(settings.JOURNAL_DIR, self.owner)
-        self.books = Books(
-            journal,
-            Writer(settings.DATABASE_URL, journal),
-            hold_wait_s=settings.HOLD_WAIT_MS / 1000,  # seconds for asyncio, no money
-        )
-        self.keys = KeyRing(self.pool, settings.KEY_PEPPERS)
-        self.answers = AnswerStore(self.pool, settings.SECRET_KEY)
+        wait_s = settings.HOLD_WAIT_MS / 1000  # seconds for asyncio, no money
+        self.books = Books(journal, Writer(settings.DATABASE_URL, journal), hold_wait_s=wait_s)
+        self.keys = KeyRing(self.pool, settings.KEY_PEPPERS, wait_s=wait_s)
+        self.answers = AnswerStore(self.pool, settings.SECRET_KEY, wait_s=wait_s)
         self.cache = AnswerCache(
             self.redis, settings.SECRET_KEY, percent=settings.CACHE_PRICE_PERCENT
         )

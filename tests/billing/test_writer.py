@@ -1,4 +1,4 @@
-"""The writer and the journal: group commit, unknown outcomes, poison, torn records, adoption."""
+"""The writer: group commit, unknown outcomes, poison, adoption of what the dead left."""
 
 import asyncio
 import os
@@ -12,13 +12,12 @@ import pytest
 
 from billing.adoption import adopt_orphans
 from billing.database import connect_sync
-from billing.holds import Act, Closing, HoldRequest, Outcome
-from billing.journal import Journal, closings_owed, read_records
+from billing.holds import Act, Closing, HoldRequest
+from billing.journal import Journal
 from billing.models import Hold, Quarantine, UsageEvent
 from billing.tick import close_calls
 from billing.usage import Usage
 from billing.writer import Writer
-from kernel.errors import UnavailableError
 from kernel.ids import new_request_id
 from tests.books import assert_proven, run_tick, settlement
 from tests.factories import hold_request, make_price, make_tenant
@@ -220,84 +219,3 @@ def test_a_living_processes_journal_is_left_alone(database: str, tmp_path: Path)
     assert adopted == 0
     journal.mark_done(["req_x"])
     journal.close()
-
-
-def test_a_journal_torn_at_any_byte_never_yields_a_wrong_record(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "torn")
-    journal.open_call("req_1")
-    journal.close_call(Closing("req_1", Act.RELEASE))
-    content = abandon(journal)
-    whole = list(read_records(content))
-
-    for cut in range(len(content)):
-        records = list(read_records(content[:cut]))
-        assert records == whole[: len(records)]
-    assert closings_owed(whole) == [Closing("req_1", Act.RELEASE)]
-
-
-def test_a_flipped_bit_makes_its_record_disappear(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "bent")
-    journal.open_call("req_1")
-    content = bytearray(abandon(journal))
-
-    for place in range(len(content) - 1):
-        bent = bytes(content[:place]) + bytes([content[place] ^ 1]) + bytes(content[place + 1 :])
-        assert list(read_records(bent)) in ([], list(read_records(bytes(content))))
-
-
-def test_a_full_disk_refuses_new_calls_and_loses_no_ending(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    journal = Journal(tmp_path, "full")
-    journal.open_call("req_1")
-
-    def full(*_: object) -> int:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("billing.journal.os.write", full)
-        with pytest.raises(UnavailableError):
-            journal.open_call("req_2")
-        journal.close_call(Closing("req_1", Act.RELEASE))  # the writer has it in memory
-
-    assert journal.owed == 1
-    journal.mark_done(["req_1"])
-    journal.close()
-
-
-def test_a_segment_is_deleted_when_nothing_opened_in_it_is_owed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("billing.journal.SEGMENT_BYTES", 200)
-    journal = Journal(tmp_path, "long")
-    ids = [f"req_{number}" for number in range(50)]
-
-    for request_id in ids:
-        journal.open_call(request_id)
-    grown = len(list(tmp_path.glob("*.journal")))
-    journal.mark_done(ids)
-
-    assert grown > 5
-    assert len(list(tmp_path.glob("*.journal"))) <= 2
-    journal.close()
-    assert list(tmp_path.glob("*.journal")) == []
-
-
-def test_a_call_in_two_segments_is_read_as_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("billing.journal.SEGMENT_BYTES", 10)
-    journal = Journal(tmp_path, "two")
-    journal.open_call("req_1")
-    journal.close_call(
-        Closing(
-            "req_1", Act.SETTLE, usage=Usage(input=1), charge_nanos=5, outcome=Outcome.COMPLETED
-        )
-    )
-    for segment in [*journal._older, journal._current]:
-        os.close(segment.descriptor)
-    seen: list[Closing] = []
-
-    adopt_orphans(tmp_path, seen.extend)
-
-    assert [(closing.act, closing.charge_nanos) for closing in seen] == [(Act.SETTLE, 5)]

@@ -23,6 +23,7 @@ from tests.conftest import ROOT, TEMPLATE, database_url
 WALLS = "tests/faults/test_walls.py"
 HOLDS = "tests/billing/test_holds.py"
 WRITER = "tests/billing/test_writer.py"
+JOURNAL = "tests/billing/test_journal.py"
 COPIED = ("accounts", "billing", "gateway", "platform", "templates", "tests")
 
 
@@ -72,7 +73,7 @@ MUTATIONS = [
     ),
     Mutation(
         "crc",
-        f"{WRITER}::test_a_flipped_bit_makes_its_record_disappear",
+        f"{JOURNAL}::test_a_flipped_bit_makes_its_record_disappear",
         "billing/journal.py",
         'head == b"%08x" % zlib.crc32(body)',
         'head != b""',

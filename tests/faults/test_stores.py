@@ -9,6 +9,7 @@ from django.db import connection
 
 from billing.models import Hold, UsageEvent
 from tests.calls import RawStream, chat_body, post, wait_for
+from tests.factories import make_tenant
 from tests.faults.conftest import Siege
 
 
@@ -112,16 +113,51 @@ def test_with_postgres_killed_new_calls_are_503_open_streams_finish_and_all_is_s
 def test_with_postgres_frozen_calls_are_503_within_the_second_and_no_hold_is_left(
     siege: Siege,
 ) -> None:
+    unknown = make_tenant("Other").key_text
     assert siege.call() == 200
 
     siege.services.postgres.freeze()
-    began = time.monotonic()
-    statuses = [siege.call() for _ in range(3)]
-    took_s = time.monotonic() - began
+    ways = [
+        (siege.acme.key_text, {}),
+        (siege.acme.key_text, {"idempotency-key": "order-1"}),
+        (unknown, {}),
+    ]
+    answers = [timed_post(siege, key, headers) for key, headers in ways]
     siege.services.postgres.thaw()
 
-    assert statuses == [503] * 3
-    assert took_s < 3 * 1.5
+    assert [(status, retry_after) for status, retry_after, _ in answers] == [(503, "1")] * 3
+    assert all(took_s < 1.5 for _, _, took_s in answers)
     wait_for(lambda: not Hold.objects.filter(state="held").exists(), seconds=5)
     wait_for(lambda: siege.call() == 200, seconds=5)
     siege.prove()
+
+
+def test_with_postgres_frozen_a_stream_whose_answer_was_to_be_kept_ends_all_the_same(
+    siege: Siege,
+) -> None:
+    stream = RawStream(
+        siege.api.port,
+        siege.acme.key_text,
+        chat_body("mock", stream=True, mock={"chunks": 20, "delay_ms": 25}),
+        {"idempotency-key": "order-1"},
+    )
+    stream.read_words(3)
+
+    siege.services.postgres.freeze()
+    began = time.monotonic()
+    ending = stream.read_until(lambda data: b"[DONE]" in data)
+    took_s = time.monotonic() - began
+    siege.services.postgres.thaw()
+
+    assert b"data: [DONE]" in ending
+    # half a second of words, and the time in which the answer could not be kept
+    assert took_s < 4
+    wait_for(settled(1))
+    siege.prove()
+
+
+def timed_post(siege: Siege, key: str, headers: dict[str, str]) -> tuple[int, str, float]:
+    """Return a call's status, ``retry-after``, and how many seconds it took."""
+    began = time.monotonic()
+    answer = post(siege.api.url, key, chat_body("mock"), **headers)
+    return answer.status_code, answer.headers.get("retry-after", ""), time.monotonic() - began

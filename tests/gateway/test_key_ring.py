@@ -31,7 +31,7 @@ async def pool(database: str) -> AsyncIterator[AsyncConnectionPool]:
 
 @pytest.fixture
 def ring(pool: AsyncConnectionPool) -> KeyRing:
-    return KeyRing(pool, settings.KEY_PEPPERS)
+    return KeyRing(pool, settings.KEY_PEPPERS, wait_s=1)
 
 
 async def change(pool: AsyncConnectionPool, statement: LiteralString) -> None:
