@@ -14,11 +14,11 @@ from kernel.money import NANOS_PER_CENT, render_cents, render_usd, round_half_up
 TEMPLATE = Path(settings.BASE_DIR) / "templates" / "billing" / "invoice.typ"
 
 
-def render_invoice(invoice: Invoice, period: str) -> bytes:
+def render_invoice(invoice: Invoice) -> bytes:
     """Return the PDF of an invoice that has its number and time of issue."""
     assert invoice.issued_at is not None
     issued_at = invoice.issued_at.astimezone(UTC).replace(microsecond=0)
-    facts = _facts(invoice, period)
+    facts = _facts(invoice)
     pdf = typst.compile(
         TEMPLATE.read_bytes(),
         format="pdf",
@@ -31,13 +31,13 @@ def render_invoice(invoice: Invoice, period: str) -> bytes:
     return pdf
 
 
-def _facts(invoice: Invoice, period: str) -> dict[str, object]:
+def _facts(invoice: Invoice) -> dict[str, object]:
     assert invoice.issued_at is not None
-    zone = invoice.org.timezone
+    zone = invoice.timezone
     issued = invoice.issued_at.astimezone(ZoneInfo(zone))
     return {
         "number": invoice.document_number,
-        "period": period,
+        "period": invoice.month,
         "period_start": f"{invoice.period_start.astimezone(ZoneInfo(zone)):%Y-%m-%d}",
         "period_end": f"{invoice.period_end.astimezone(ZoneInfo(zone)):%Y-%m-%d}",
         "zone": zone,

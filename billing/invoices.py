@@ -1,8 +1,10 @@
 """Invoices: one for every organization and month, numbered without a gap, frozen when final.
 
-1. A draft is drawn from the usage of the organization's own month; drawing it again replaces its
-   lines.
-2. It becomes final when the month is over there and no hold of that month is open any more.
+1. A draft is drawn from the usage between the end of the invoice before it and the end of the month
+   in the organization's zone; drawing it again replaces its lines. So a call is on one invoice
+   whatever zone is chosen in between.
+2. It becomes final when the month is over there, no hold of it is open any more, and the one before
+   it is final.
 3. The number is taken from the locked series row inside the finalising transaction, together with
    the posting, the document's bytes and their hash; a rollback gives the number back.
 
@@ -23,7 +25,7 @@ from billing.invoice_document import render_invoice
 from billing.invoice_lines import draw_lines
 from billing.ledger import Posting, Transaction, post_transaction
 from billing.locks import lock_accounts
-from billing.models import Hold, Invoice, InvoiceSeries
+from billing.models import Hold, Invoice, InvoiceSeries, UsageEvent
 from kernel import clock
 from kernel.errors import BadRequestError
 from kernel.money import NANOS_PER_CENT, round_half_up
@@ -31,7 +33,7 @@ from kernel.money import NANOS_PER_CENT, round_half_up
 _PERIOD = re.compile(r"(\d{4})-(0[1-9]|1[0-2])", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Month:
     """A calendar month; where it begins and ends depends on the organization's time zone."""
 
@@ -69,55 +71,89 @@ def parse_month(text: str) -> Month:
 
 def previous_month(at: datetime, zone: str) -> Month:
     """Return the last month that is over in ``zone``."""
+    month = _month_around(at, zone)
+    back, index = divmod(month.month - 2, 12)
+    return Month(month.year + back, index + 1)
+
+
+def _month_around(at: datetime, zone: str) -> Month:
     local = at.astimezone(ZoneInfo(zone))
-    back, index = divmod(local.month - 2, 12)
-    return Month(local.year + back, index + 1)
+    return Month(local.year, local.month)
 
 
 def run_month(month: Month) -> list[Invoice]:
     """Draw every organization's invoice of a month, and make it final where the month is over."""
     orgs = Organization.objects.filter(billing_account__isnull=False).order_by("id")
-    return [
+    drawn = (
         close_month(org, month)
         for org in orgs.iterator()
         if org.created_at < month.end(org.timezone)
-    ]
+    )
+    return [invoice for invoice in drawn if invoice is not None]
 
 
-def close_month(org: Organization, month: Month) -> Invoice:
-    """Return an organization's invoice of a month, final if it can be. Safe to run again."""
-    start, end = month.start(org.timezone), month.end(org.timezone)
-    with transaction.atomic():
-        lock_accounts([org.pk])
-        invoice, _ = Invoice.objects.select_for_update().get_or_create(
-            org=org, period_start=start, defaults={"period_end": end}
-        )
-        if invoice.state == Invoice.State.FINAL:
-            return invoice
-        invoice.customer_name = org.name
-        draw_lines(invoice)
-        if end <= _database_time() and not _has_open_holds(org, end):
-            _finalise(invoice, month)
-        invoice.save()
-    return invoice
+def close_month(org: Organization, month: Month) -> Invoice | None:
+    """Return an organization's invoice of a month, final if it can be. Safe to run again.
+
+    Months before it that were never closed come first, in order. None for a month before the first
+    that was invoiced.
+    """
+    final = Invoice.objects.filter(org=org, month=month.name, state=Invoice.State.FINAL).first()
+    drawn = [] if final is not None else _close_months(org, month)
+    return drawn[-1] if drawn else final
 
 
 def close_due_months() -> int:
-    """Close the last month that is over for every organization; return how many became final."""
+    """Close what is over and open for every organization; return how many became final."""
     closed = 0
     now = clock.now()
     for org in Organization.objects.filter(billing_account__isnull=False).order_by("id"):
         month = previous_month(now, org.timezone)
-        start = month.start(org.timezone)
-        if org.created_at >= month.end(org.timezone):
-            continue
-        if Invoice.objects.filter(org=org, period_start=start, state="final").exists():
-            continue
-        closed += close_month(org, month).state == Invoice.State.FINAL
+        if org.created_at < month.end(org.timezone):
+            drawn = _close_months(org, month)
+            closed += sum(invoice.state == Invoice.State.FINAL for invoice in drawn)
     return closed
 
 
-def _finalise(invoice: Invoice, month: Month) -> None:
+def _close_months(org: Organization, until: Month) -> list[Invoice]:
+    """Draw what is not final yet, from the last final invoice or the first usage on."""
+    last = Invoice.objects.filter(org=org, state=Invoice.State.FINAL).order_by("-month").first()
+    if last is not None:
+        month = parse_month(last.month).following
+    else:
+        used = UsageEvent.objects.filter(org_id=org.pk).order_by("occurred_at").first()
+        month = until if used is None else min(until, _month_around(used.occurred_at, org.timezone))
+    drawn = []
+    while month <= until:
+        drawn.append(_draw_month(org, month))
+        month = month.following
+    return drawn
+
+
+def _draw_month(org: Organization, month: Month) -> Invoice:
+    """Draw one month from where the one before it ends; both being over, it becomes final."""
+    with transaction.atomic():
+        lock_accounts([org.pk])
+        before = Invoice.objects.filter(org=org, month__lt=month.name).order_by("-month").first()
+        start = month.start(org.timezone) if before is None else before.period_end
+        invoice = Invoice.objects.select_for_update().filter(org=org, month=month.name).first()
+        if invoice is None:
+            invoice = Invoice(org=org, month=month.name)
+        elif invoice.state == Invoice.State.FINAL:
+            return invoice
+        invoice.timezone, invoice.customer_name = org.timezone, org.name
+        invoice.period_start, invoice.period_end = start, month.end(org.timezone)
+        invoice.save()
+        draw_lines(invoice)
+        is_next = before is None or before.state == Invoice.State.FINAL
+        is_over = invoice.period_end <= _database_time()
+        if is_next and is_over and not _has_open_holds(org, invoice.period_end):
+            _finalise(invoice)
+        invoice.save()
+    return invoice
+
+
+def _finalise(invoice: Invoice) -> None:
     now = _database_time()
     series, _ = InvoiceSeries.objects.select_for_update().get_or_create(name=f"INV-{now.year}")
     invoice.series = series
@@ -125,13 +161,13 @@ def _finalise(invoice: Invoice, month: Month) -> None:
     series.next_number += 1
     series.save()
     invoice.issued_at = now
-    _post(invoice, month)
+    _post(invoice)
     invoice.state = Invoice.State.FINAL
-    invoice.pdf = render_invoice(invoice, month.name)
+    invoice.pdf = render_invoice(invoice)
     invoice.pdf_sha256 = hashlib.sha256(invoice.pdf).hexdigest()
 
 
-def _post(invoice: Invoice, month: Month) -> None:
+def _post(invoice: Invoice) -> None:
     """Move what is owed from unbilled to receivable; the cents' difference goes to rounding."""
     unbilled_nanos = invoice.usage_nanos - invoice.prepaid_nanos
     if unbilled_nanos == 0:
@@ -146,7 +182,7 @@ def _post(invoice: Invoice, month: Month) -> None:
         Transaction(
             invoice.org_id,
             "invoice",
-            f"invoice:{month.name}",
+            f"invoice:{invoice.month}",
             [
                 Posting(invoice.org_id, "receivable", due_nanos),
                 Posting(invoice.org_id, "unbilled_receivable", -unbilled_nanos),

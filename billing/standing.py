@@ -20,10 +20,7 @@ select case when b.key_id is not null then 'key' when b.project_id is not null t
     else 'organization' end,
   b.model, b.period, u.unit, u.most, u.used, u.held, p.renews_at, b.is_hard
 from billing_budget b join accounts_organization o on o.id = b.org_id
-cross join lateral (
-  select period_start(b.period, o.timezone, now(), b.anchor),
-    period_end(b.period, o.timezone, now(), b.anchor)
-) p(started_at, renews_at)
+cross join lateral budget_window(b, o.timezone, now()) p(started_at, renews_at)
 left join billing_budgetwindow w on w.budget_id = b.id and w.window_start = p.started_at
 cross join lateral (
   select 'usd', b.limit_nanos, coalesce(w.settled_nanos, 0), coalesce(w.held_nanos, 0)

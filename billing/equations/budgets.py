@@ -40,4 +40,13 @@ BUDGETS: tuple[Equation, ...] = (
         group by w.budget_id, w.window_start, w.settled_nanos
         having w.settled_nanos <> sum(u.amount_nanos)""",  # noqa: S608 # names of our own
     ),
+    Equation(
+        "I9c",
+        "the windows of a budget never overlap",
+        """select 'budget ' || budget_id || ' from ' || window_start,
+          extract(epoch from before)::bigint, extract(epoch from window_start)::bigint
+        from (select *, max(window_end) over (partition by budget_id order by window_start
+          rows between unbounded preceding and 1 preceding) as before from billing_budgetwindow) w
+        where before > window_start""",
+    ),
 )

@@ -35,6 +35,41 @@ INVOICES: tuple[Equation, ...] = (
         having i.usage_nanos <> coalesce(sum(u.amount_nanos), 0)""",
     ),
     Equation(
+        "I19c",
+        "every call of a closed time is on exactly one line: final invoices follow on each other,"
+        " leave nothing out before them, and their lines say what was used",
+        """with live as (
+          select id, org_id, period_start, period_end,
+            lag(period_end) over (partition by org_id order by period_start) as before
+          from billing_invoice where state = 'final'
+        ), used as (
+          select i.id, u.project_id, u.model, u.price_version_id, coalesce(u.cache_percent, -1)
+            as percent, sum(u.amount_nanos) amount
+          from live i join billing_usagenet u on u.org_id = i.org_id
+            and u.occurred_at >= i.period_start and u.occurred_at < i.period_end
+          group by 1, 2, 3, 4, 5
+        ), said as (
+          select i.id, l.project_id, l.model, l.price_version_id, coalesce(l.cache_percent, -1)
+            as percent, sum(l.amount_nanos) amount
+          from live i join billing_invoiceline l on l.invoice_id = i.id group by 1, 2, 3, 4, 5
+        )
+        select 'invoice ' || id || ' begins', extract(epoch from period_start)::bigint,
+          extract(epoch from before)::bigint
+        from live where period_start <> before
+        union all
+        select u.request_id || ' on no invoice', u.amount_nanos, 0
+        from billing_usagenet u join (
+          select org_id, max(period_end) as until from live group by 1
+        ) c on c.org_id = u.org_id and u.occurred_at < c.until
+        where u.amount_nanos <> 0 and not exists (select 1 from live i where i.org_id = u.org_id
+          and u.occurred_at >= i.period_start and u.occurred_at < i.period_end)
+        union all
+        select concat_ws(' ', 'invoice', id, 'project', project_id, model, 'version',
+          price_version_id), coalesce(s.amount, 0), coalesce(u.amount, 0)
+        from used u full join said s using (id, project_id, model, price_version_id, percent)
+        where coalesce(s.amount, 0) <> coalesce(u.amount, 0)""",
+    ),
+    Equation(
         "I20",
         "the rounding posted is the cents charged minus the nanos used",
         """select 'invoice ' || i.id, i.rounding_nanos,

@@ -34,25 +34,23 @@ COLUMNS = (
 # A month is the organization's own: the label decides, not the UTC instant.
 QUERY: LiteralString = """
 select coalesce(i.series_id || '-' || lpad(i.number::text, 6, '0'), ''), i.state, o.public_id,
-  i.customer_name, to_char(i.period_start at time zone o.timezone, 'YYYY-MM-DD'),
-  to_char(i.period_end at time zone o.timezone, 'YYYY-MM-DD'), l.seq, l.project_name, l.model,
+  i.customer_name, to_char(i.period_start at time zone i.timezone, 'YYYY-MM-DD'),
+  to_char(i.period_end at time zone i.timezone, 'YYYY-MM-DD'), l.seq, l.project_name, l.model,
   l.bucket, l.quantity, l.price_nanos, l.requests, coalesce(l.amount_nanos, 0),
   coalesce(l.amount_cents, 0), i.total_cents, i.due_cents,
   l.cache_percent
 from billing_invoice i join accounts_organization o on o.id = i.org_id
 left join billing_invoiceline l on l.invoice_id = i.id
-where to_char(i.period_start at time zone o.timezone, 'YYYY-MM') = %s
+where i.month = %s
 order by i.series_id, i.number, i.id, l.seq
 """
 LEDGER: LiteralString = """
 select coalesce(-sum(e.amount_nanos), 0)::bigint from billing_invoice i
-join accounts_organization o on o.id = i.org_id
 join billing_ledgertransaction t on t.org_id = i.org_id
   and t.effective_at >= i.period_start and t.effective_at < i.period_end
 join billing_ledgerentry e on e.txn_id = t.id
 join billing_ledgeraccount a on a.id = e.account_id and a.org_id is null and a.code =
-'usage_revenue' where i.state = 'final' and to_char(i.period_start at time zone o.timezone,
-'YYYY-MM') = %s
+'usage_revenue' where i.state = 'final' and i.month = %s
 """
 
 

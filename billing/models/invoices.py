@@ -22,13 +22,19 @@ class InvoiceSeries(models.Model):
 
 
 class Invoice(models.Model):
-    """One organization's month. A draft has no number; a final row cannot be edited."""
+    """One organization's month. A draft has no number; a final row cannot be edited.
+
+    It begins where the invoice before it ends, and ends where ``month`` (``YYYY-MM``) ends in
+    ``timezone``, the organization's zone when it was drawn.
+    """
 
     class State(models.TextChoices):
         DRAFT = "draft"
         FINAL = "final"
 
     org = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="invoices")
+    month = models.CharField(max_length=7)
+    timezone = models.CharField(max_length=64)
     period_start = models.DateTimeField()
     period_end = models.DateTimeField()
     state = models.CharField(max_length=8, choices=State.choices, default=State.DRAFT)

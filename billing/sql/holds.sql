@@ -24,6 +24,22 @@ create or replace function is_over(b billing_budget, w billing_budgetwindow, p_n
     else (w).settled_tokens + (w).held_tokens + p_tokens > (b).limit_tokens end
 $$;
 
+-- A budget's window around a time: the one that is running, else the zone's period from where the last
+-- one ended. So a changed time zone takes effect at the end of the present window, and none overlap.
+create or replace function budget_window(b billing_budget, p_zone text, p_at timestamptz)
+returns table (started_at timestamptz, ends_at timestamptz) language sql stable as $$
+  select
+    case when w.is_running then w.window_start
+      else greatest(period_start((b).period, p_zone, p_at, (b).anchor), w.window_end) end,
+    case when w.is_running then w.window_end
+      else period_end((b).period, p_zone, p_at, (b).anchor) end
+  from (values (1)) one left join lateral (
+    select window_start, window_end, window_end is null or window_end > p_at as is_running
+    from billing_budgetwindow where budget_id = (b).id and window_start <= p_at
+    order by window_start desc limit 1
+  ) w on true
+$$;
+
 -- Spread one amount over an organization's free grants, then its credit line. Null: there is no room.
 create or replace function fund(p_org bigint, p_model text, p_at timestamptz, p_amount bigint)
 returns table (grant_ids bigint[], grant_nanos bigint[], line bigint) language sql stable as $$
@@ -186,9 +202,8 @@ create or replace function check_holds(p_hold jsonb, p_now timestamptz, out p_ne
   ), windowed as (
     select c.*, b.budget_ids, b.starts from checked c cross join lateral (
       select coalesce(array_agg(b.id order by b.id), '{}') budget_ids,
-        coalesce(array_agg(period_start(b.period, c.timezone, p_now, b.anchor) order by b.id), '{}')
-          starts
-      from billing_budget b
+        coalesce(array_agg(w.started_at order by b.id), '{}') starts
+      from billing_budget b cross join lateral budget_window(b, c.timezone, p_now) w
       where b.org_id = c.org and b.active and (b.project_id is null or b.project_id = c.project)
         and (b.key_id is null or b.key_id = c.key) and (b.model = '' or b.model = c.model)
     ) b
@@ -267,7 +282,7 @@ begin
   insert into billing_budgetwindow (budget_id, window_start, window_end, settled_nanos, held_nanos,
     settled_tokens, held_tokens)
   select distinct on (w.budget, w.start) w.budget, w.start,
-    period_end(b.period, o.timezone, p_now, b.anchor), 0, 0, 0, 0
+    (select p.ends_at from budget_window(b, o.timezone, p_now) p), 0, 0, 0, 0
   from unnest(v_new) n cross join lateral unnest(n.budget_ids, n.starts) w(budget, start)
   join billing_budget b on b.id = w.budget join accounts_organization o on o.id = b.org_id
   where not exists (select 1 from billing_budgetwindow x

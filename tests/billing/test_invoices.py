@@ -199,7 +199,7 @@ def test_the_pdf_is_the_same_bytes_when_made_again(database: str) -> None:
     run_month(month)
 
     invoice = Invoice.objects.get()
-    again = render_invoice(invoice, month.name)
+    again = render_invoice(invoice)
 
     assert again == bytes(invoice.pdf or b"")
     assert again.startswith(b"%PDF-")

@@ -49,12 +49,13 @@ class Command(VerbCommand):
 
 
 def _row(invoice: Invoice) -> dict[str, Any]:
-    zone = ZoneInfo(invoice.org.timezone)
+    zone = ZoneInfo(invoice.timezone)
     return {
         "number": invoice.document_number or None,
         "state": invoice.state,
         "org": invoice.org.public_id,
         "name": invoice.org.name,
+        "period": invoice.month,
         "period_start": invoice.period_start.astimezone(zone).isoformat(),
         "period_end": invoice.period_end.astimezone(zone).isoformat(),
         "lines": invoice.lines.count(),
