@@ -17,6 +17,7 @@ from psycopg.rows import TupleRow
 from billing.drift import Drift, read_drift
 from billing.equations import Equation
 from billing.notices.kinds import DIFFERS
+from billing.notices.outbox import write_event_through
 from billing.proof import ROWS_NAMED, Finding
 from billing.recounts import RECOUNTS
 from kernel.clock import monotonic
@@ -28,9 +29,6 @@ DRIFT = "D1", "providers' figures are near our own counts"
 STORE: LiteralString = (
     "insert into billing_reconciliationrun (at, hours, is_clean, duration_ms, report)"
     " values (now(), %s, %s, %s, %s::jsonb) returning id"
-)
-TELL: LiteralString = (
-    "insert into billing_outboxevent (kind, payload, created_at) values (%s, %s::jsonb, now())"
 )
 
 
@@ -96,7 +94,7 @@ def _keep(
                 "differences": len(run.differences),
                 "first": run.differences[:MOST_TOLD],
             }
-            connection.execute(TELL, (DIFFERS, orjson.dumps(told).decode()))
+            write_event_through(connection, DIFFERS, told)
     return run
 
 

@@ -24,6 +24,7 @@ from billing.models import Delivery, DeliveryAttempt, OutboxEvent, WebhookEndpoi
 from billing.notices.endpoints import give_up_due
 from billing.notices.kinds import DISABLED, KINDS
 from billing.notices.letters import LETTERS
+from billing.notices.outbox import write_event
 from billing.notices.sending import Outcome
 from kernel import clock
 from kernel.log import logger
@@ -204,7 +205,5 @@ def _disable(endpoint: WebhookEndpoint, why: str) -> None:
     endpoint.disabled_at, endpoint.disabled_why = clock.now(), why
     endpoint.save(update_fields=["disabled_at", "disabled_why"])
     give_up_due(endpoint)
-    OutboxEvent.objects.create(
-        org_id=endpoint.org_id, kind=DISABLED, payload={"webhook": endpoint.public_id, "why": why}
-    )
+    write_event(DISABLED, {"webhook": endpoint.public_id, "why": why}, org_id=endpoint.org_id)
     log.warning("webhook_disabled", webhook=endpoint.public_id, why=why)

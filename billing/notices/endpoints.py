@@ -15,8 +15,9 @@ from django.db.models import QuerySet
 from accounts.audit import record_change
 from accounts.models import Organization
 from billing.locks import lock_accounts
-from billing.models import Delivery, OutboxEvent, WebhookEndpoint
+from billing.models import Delivery, WebhookEndpoint
 from billing.notices.kinds import KINDS, TEST
+from billing.notices.outbox import write_event
 from billing.notices.signing import new_secret
 from kernel import clock
 from kernel.addresses import check_url
@@ -124,9 +125,7 @@ def send_test(endpoint: WebhookEndpoint) -> Delivery:
     """
     _check_enabled(endpoint)
     with transaction.atomic():
-        event = OutboxEvent.objects.create(
-            org=endpoint.org, kind=TEST, payload={}, dispatched_at=clock.now()
-        )
+        event = write_event(TEST, {}, org_id=endpoint.org_id, dispatched_at=clock.now())
         return Delivery.objects.create(event=event, endpoint=endpoint)
 
 

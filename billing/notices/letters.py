@@ -78,6 +78,19 @@ def _top_up_loss(event: OutboxEvent) -> Letter:
     )
 
 
+def _top_up_quarantined(event: OutboxEvent) -> Letter:
+    told = event.payload
+    return Letter(
+        f"A payment for {_name(event)} granted nothing",
+        f"A payment for {_name(event)} is not what was asked; no credit was given.\n\n"
+        f"Reason:  {told['why']}\n"
+        f"Source:  {told['event']}\n"
+        f"Top-up:  {told['topup'] or 'unknown'}\n\n"
+        "Look into it at the payment provider (./tollgate manage topup quarantine lists all), then "
+        "give credit or the money back.",
+    )
+
+
 def _webhook_disabled(event: OutboxEvent) -> Letter:
     webhook, why = event.payload["webhook"], event.payload["why"]
     return Letter(
@@ -104,6 +117,7 @@ LETTERS: Mapping[str, Callable[[OutboxEvent], Letter]] = {
     "balance.low": _balance_low,
     "topup.failed": _top_up_failed,
     "topup.loss": _top_up_loss,
+    "topup.quarantined": _top_up_quarantined,
     DISABLED: _webhook_disabled,
     DIFFERS: _books_differ,
 }

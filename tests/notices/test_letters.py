@@ -186,6 +186,7 @@ def test_every_letter_can_be_written(cast: Cast, kind: str) -> None:
         "topup": "top_1",
         "amount_nanos": "3",
         "why": "card_declined",
+        "event": "evt_1",
         "failures": 3,
         "webhook": "we_1",
         "run": 1,
