@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config import env
@@ -25,6 +26,7 @@ LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"
 
 # --- the data plane -------------------------------------------------------------------------------
 MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 32 * 2**20, low=1024, high=2**30)
+HEAD_TIMEOUT_S = env.integer("HEAD_TIMEOUT_S", 10, low=1, high=300)
 BODY_TIMEOUT_S = env.integer("BODY_TIMEOUT_S", 10, low=1, high=300)
 MAX_CALLS_IN_FLIGHT = env.integer("MAX_CALLS_IN_FLIGHT", 6000, low=1, high=100_000)
 MAX_CALL_S = env.integer("MAX_CALL_S", 600, low=1, high=3600)
@@ -71,7 +73,7 @@ DATABASE_URL = env.url("DATABASE_URL", ("postgresql", "postgres"))
 REDIS_URL = env.url("REDIS_URL", ("redis", "rediss", "unix"))
 
 
-def _database(address: str) -> dict[str, object]:
+def _database(address: str) -> dict[str, Any]:
     parts = urlsplit(address)
     options = dict(parse_qsl(parts.query))
     return {
@@ -87,7 +89,11 @@ def _database(address: str) -> dict[str, object]:
     }
 
 
-DATABASES = {"default": _database(DATABASE_URL)}
+# Pages and the customers' reports have a role of their own; the owner migrates, works and writes.
+CONSOLE_DATABASE = _database(
+    env.url("CONSOLE_DATABASE_URL", ("postgresql", "postgres"), DATABASE_URL)
+)
+DATABASES = {"default": _database(DATABASE_URL) if SERVE == "all" else CONSOLE_DATABASE}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 

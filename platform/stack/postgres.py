@@ -24,6 +24,7 @@ from .folder import DataFolder
 from .identity import Identity, Way, choose_identity, give
 
 NAME = "tollgate"  # of the database and of its owner
+CONSOLE_ROLE = "tollgate_console"
 FORERUNNER_TIMEOUT_S = 15.0
 STATUS_LINE = 7  # of postmaster.pid, counted from 0: starting, ready, stopping
 SETTINGS = {
@@ -47,8 +48,8 @@ NOT_DURABLE = {
 }
 
 
-def postgres_url(folder: DataFolder) -> str:
-    return f"postgresql://{NAME}@/{NAME}?host={quote(str(folder.sockets), safe='/')}"
+def postgres_url(folder: DataFolder, role: str = NAME) -> str:
+    return f"postgresql://{role}@/{NAME}?host={quote(str(folder.sockets), safe='/')}"
 
 
 def embedded_postgres(folder: DataFolder, *, durable: bool, way: Way | None = None) -> Child:

@@ -28,6 +28,7 @@ from .environment import (
 )
 from .errors import StackError, StopRequestedError
 from .interrupts import Interrupts
+from .postgres import CONSOLE_ROLE, postgres_url
 from .services import Services, start_services
 from .supervisor import Group, Supervisor
 from .terminal import complain, say
@@ -79,7 +80,8 @@ def _run(interrupts: Interrupts, cleanup: ExitStack) -> None:
     cleanup.callback(forget_environment, services.folder)
 
     say("Migrating …")
-    _migrate(services, env)
+    _manage(services, env, "migrate", "--no-input")
+    _manage(services, env, "console_role")
     demo = seed(services.folder, env)
 
     say("Starting api, web, worker and beat …")
@@ -137,8 +139,12 @@ def _listen(bind: str, name: str, port: int) -> socket.socket:
 def _environment(services: Services, doors: Doors) -> dict[str, str]:
     """Return the children's environment, and leave its addresses for ``./tollgate manage``."""
     generate_secrets(services.folder)
+    console = (
+        "" if services.embedded_postgres is None else postgres_url(services.folder, CONSOLE_ROLE)
+    )
     addresses = {
         "DATABASE_URL": services.database_url,
+        "CONSOLE_DATABASE_URL": _env("CONSOLE_DATABASE_URL") or console,
         "REDIS_URL": services.redis_url,
         "API_PORT": str(doors.api.getsockname()[1]),
         "WEB_PORT": str(doors.web.getsockname()[1]),
@@ -157,10 +163,10 @@ def _environment(services: Services, doors: Doors) -> dict[str, str]:
     }
 
 
-def _migrate(services: Services, env: dict[str, str]) -> None:
+def _manage(services: Services, env: dict[str, str], *arguments: str) -> None:
     command = Command(
-        name="migrate",
-        argv=roles.manage("migrate", "--no-input"),
+        name=arguments[0],
+        argv=roles.manage(*arguments),
         env=env,
         cwd=ROOT,
         log=services.folder.logs / "migrate.log",

@@ -11,6 +11,7 @@ import psycopg
 import requests
 
 from accounts.keys import KeySpec, mint_key
+from accounts.management.commands.console_role import make_console_role
 from billing.models import Hold, PriceVersion, UsageEvent
 from billing.pricing import Price
 from kernel import clock
@@ -98,6 +99,44 @@ def test_a_hundred_reports_at_once_refuse_no_call(field: Field) -> None:
     assert statuses.count(200) >= 20
     wait_for(lambda: UsageEvent.objects.count() == ROWS + 110)
     field.prove()
+
+
+def test_readers_who_use_up_their_connections_leave_the_calls_theirs(field: Field) -> None:
+    name = f"console_{field.acme.key.public_id.lower()}"
+    address = field.stores.database_url.replace("//tollgate@", f"//{name}@")
+    make_console_role(field.stores.database_url, name, "", most=2)
+    api = field.start_api(CONSOLE_DATABASE_URL=address)
+    key = mint_key(field.acme.project, KeySpec(kind="admin"), actor="test").text
+    report = f"{api.url}/v1/organization/costs?start_time=1"
+
+    def read() -> requests.Response:
+        return requests.get(report, headers={"authorization": f"Bearer {key}"}, timeout=30)
+
+    try:
+        before = read().status_code
+        with psycopg.connect(address), psycopg.connect(address):
+            refused = read()
+            calls = [
+                post(api.url, field.acme.key_text, chat_body(mock={"chunks": 2})) for _ in range(5)
+            ]
+        after = read().status_code
+    finally:
+        drop_role(field.stores.database_url, name)
+
+    assert (before, refused.status_code, refused.headers["retry-after"], after) == (
+        200,
+        503,
+        "1",
+        200,
+    )
+    assert [call.status_code for call in calls] == [200] * 5
+    wait_for(lambda: UsageEvent.objects.count() == 5)
+    field.prove()
+
+
+def drop_role(database_url: str, name: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(psycopg.sql.SQL("drop role {}").format(psycopg.sql.Identifier(name)))
 
 
 @contextmanager
