@@ -116,22 +116,11 @@ def running_api(
         SERVE="api",
         **settings,
     )
-    command = [sys.executable, "-m", server]
     if server == "uvicorn":
-        command += ["config.asgi:application", "--host", "127.0.0.1", "--port", str(port)]
-        command += [
-            "--loop",
-            "uvloop",
-            "--http",
-            "httptools",
-            "--no-access-log",
-            "--lifespan",
-            "on",
-            "--no-proxy-headers",
-        ]
-        command += ["--timeout-graceful-shutdown", "20"]
+        command = [sys.executable, "-m", "config.server", "--port", str(port), "--graceful", "20"]
     else:
-        command += ["-b", "127.0.0.1", "-p", str(port), "config.asgi:application"]
+        command = [sys.executable, "-m", server, "-b", "127.0.0.1", "-p", str(port)]
+        command.append("config.asgi:application")
     with running(command, port, env, folder, ready="/readyz") as started:
         yield started
 

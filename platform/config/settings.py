@@ -27,6 +27,7 @@ LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"
 # --- the data plane -------------------------------------------------------------------------------
 MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 32 * 2**20, low=1024, high=2**30)
 HEAD_TIMEOUT_S = env.integer("HEAD_TIMEOUT_S", 10, low=1, high=300)
+HEAD_TIMEOUT_S = env.integer("HEAD_TIMEOUT_S", 10, low=1, high=300)
 BODY_TIMEOUT_S = env.integer("BODY_TIMEOUT_S", 10, low=1, high=300)
 MAX_CALLS_IN_FLIGHT = env.integer("MAX_CALLS_IN_FLIGHT", 6000, low=1, high=100_000)
 MAX_CALL_S = env.integer("MAX_CALL_S", 600, low=1, high=3600)

@@ -123,6 +123,12 @@ class IdempotencyReusedError(TollgateError):
     default_code = "idempotency_key_reused"
 
 
+class LargeHeadersError(TollgateError):
+    http_status = 431
+    kind = "invalid_request_error"
+    default_code = "request_headers_too_large"
+
+
 class RateLimitError(TollgateError):
     http_status = 429
     kind = "rate_limit_error"

@@ -28,11 +28,8 @@ def api(number: int, listener: socket.socket, env: Mapping[str, str], logs: Path
     command = Command(
         name=f"api-{number}",
         argv=(
-            *(sys.executable, "-m", "uvicorn", "config.asgi:application"),
-            *("--fd", str(listener.fileno()), "--loop", "uvloop", "--http", "httptools"),
-            *("--ws", "none", "--lifespan", "on", "--no-access-log", "--no-server-header"),
-            "--no-proxy-headers",  # nobody stands in front of us, so nobody speaks for others
-            *("--timeout-graceful-shutdown", env["SHUTDOWN_S"]),
+            *(sys.executable, "-m", "config.server", "--fd", str(listener.fileno())),
+            *("--graceful", env["SHUTDOWN_S"]),
         ),
         env={**env, "SERVE": "api"},
         cwd=ROOT,

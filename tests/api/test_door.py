@@ -125,7 +125,7 @@ def whole(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
         DATA_DIR=str(folder),
         SERVE="all",
     )
-    command = [sys.executable, "-m", "uvicorn", "config.asgi:application", "--port", str(port)]
+    command = [sys.executable, "-m", "config.server", "--port", str(port)]
     with running(command, port, env, Path(folder), ready="/readyz") as server:
         yield server
 

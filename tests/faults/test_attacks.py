@@ -251,7 +251,7 @@ def test_a_body_nested_thousands_deep_is_400(stage: Stage, depth: int) -> None:
     assert not Hold.objects.filter(org_id=stage.acme.org.pk).exists()
 
 
-@pytest.mark.parametrize("count", [1_000, pytest.param(9_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [1_000, pytest.param(10_000, marks=pytest.mark.long)])
 def test_beside_thousands_of_idle_connections_calls_are_served(stage: Stage, count: int) -> None:
     idle = [socket.create_connection(("127.0.0.1", stage.api.port)) for _ in range(count)]
     try:

@@ -122,7 +122,7 @@ def test_a_role_differs_from_the_stack_only_in_its_door(service: str, tmp_path: 
         "beat": lambda: roles.beat(env, tmp_path),
     }
     door = {"--fd", "99", "--host", "-b", "0.0.0.0", "--port", "-p", "8080", "8000"}
-    proxy = {"--proxy-headers", "--no-proxy-headers", "--forwarded-allow-ips", "*"}
+    proxy = {"--proxy-headers", "--behind-proxy"}
 
     stack = of_stack[service]().command.argv[1:]
     container = services[service]["command"][1:]

@@ -216,7 +216,7 @@ def test_kill_9_of_the_supervisor_leaves_no_orphan_and_the_next_start_shows_the_
 def test_api_processes_share_one_port(up: Up) -> None:
     stack = up(API_WORKERS=3).wait_up()
 
-    api = [p for p in psutil.Process(stack.up.pid).children() if "uvicorn" in p.cmdline()]
+    api = [p for p in psutil.Process(stack.up.pid).children() if "config.server" in p.cmdline()]
 
     assert len(api) == 3
     api[0].kill()

@@ -48,6 +48,15 @@ app = Celery("toy", broker="redis+socket://" + urlsplit(os.environ["REDIS_URL"])
     "platform/django_celery_beat/schedulers.py": (
         "from celery.beat import Scheduler as DatabaseScheduler\n"
     ),
+    "platform/config/server.py": """
+import sys, uvicorn
+said = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+uvicorn.run(
+    "config.asgi:application",
+    fd=int(said["--fd"]),
+    timeout_graceful_shutdown=int(said["--graceful"]),
+)
+""",
     "platform/config/asgi.py": """
 import asyncio, os
 async def application(scope, receive, send):
@@ -113,7 +122,7 @@ class Stack:
     def children(self) -> dict[str, psutil.Process]:
         """Return the direct children by role; several api processes share one name."""
         signs = {
-            "uvicorn": "api",
+            "config.server": "api",
             "daphne": "web",
             "worker": "worker",
             "beat": "beat",
