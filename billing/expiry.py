@@ -1,4 +1,8 @@
-"""Expiry: giving back holds past their time whose process is not heard of any more."""
+"""Expiry: giving back holds past their time that nobody will close.
+
+Their process is not heard of any more, or their settlement is in quarantine: then nobody comes back
+for them by himself, and a customer's money is not locked until a person decides.
+"""
 
 from typing import LiteralString
 
@@ -14,7 +18,9 @@ HEARTBEAT_STALE_S = 30
 DUE: LiteralString = """
 select h.request_id from billing_hold h left join billing_journalowner j on j.owner = h.owner
 where h.state = 'held' and h.expires_at < now()
-  and (j.heartbeat is null or j.heartbeat < now() - make_interval(secs => %s))
+  and (j.heartbeat is null or j.heartbeat < now() - make_interval(secs => %s)
+    or exists (select 1 from billing_quarantine q
+               where q.request_id = h.request_id and q.resolved_at is null))
 order by h.request_id limit %s
 """
 log = logger(__name__)

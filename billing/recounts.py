@@ -9,8 +9,8 @@ from billing.equations import EQUATIONS, Equation
 from billing.equations.budgets import NOT_REVERSED, TOKENS
 from billing.usage import BUCKETS
 
-# Asked of accounts, windows, grants and open holds only, none of which grows with usage.
-_OF_THE_PROOF = ("I5", "I6a", "I6b", "I6c", "I7", "I15")
+# Asked of tables that do not grow with usage.
+_OF_THE_PROOF = ("I5", "I6a", "I6b", "I6c", "I7", "I15", "Q")
 _SUMMED = ("requests", *BUCKETS, "amount_nanos")
 
 RECOUNTS: tuple[Equation, ...] = (

@@ -75,7 +75,8 @@ USAGE: tuple[Equation, ...] = (
         full join (select t.org_id, t.period as month, -sum(e.amount_nanos) amount
           from billing_ledgerentry e join billing_ledgeraccount a on a.id = e.account_id
           join billing_ledgertransaction t on t.id = e.txn_id
-          where a.org_id is null and a.code = 'usage_revenue' group by 1, 2) e
+          where a.org_id is null and a.code = 'usage_revenue' and t.kind <> 'write_off'
+          group by 1, 2) e
           on e.org_id = u.org_id and e.month = u.month
         where u.amount is distinct from e.amount""",
     ),
@@ -94,6 +95,20 @@ USAGE: tuple[Equation, ...] = (
           {", ".join(f"('{c}', g.{c}, u.{c})" for c in (*_COUNTED, *_SUMMED))}
         ) c(name, rolled, used)
         where coalesce(c.rolled, 0) <> coalesce(c.used, 0)""",  # noqa: S608 # names of our own
+    ),
+    Equation(
+        "I28",
+        "what was written off in the ledger is what dismissals from quarantine say",
+        """select coalesce(q.request_id, l.idem_key), coalesce(l.lost, 0),
+          coalesce(q.written_off_nanos, 0)
+        from (
+          select t.idem_key, sum(e.amount_nanos) filter (where a.code = 'platform_loss') lost
+          from billing_ledgertransaction t join billing_ledgerentry e on e.txn_id = t.id
+          join billing_ledgeraccount a on a.id = e.account_id
+          where t.kind = 'write_off' group by 1
+        ) l full join (select * from billing_quarantine where written_off_nanos <> 0) q
+          on l.idem_key = 'write_off:' || q.request_id
+        where coalesce(l.lost, 0) <> coalesce(q.written_off_nanos, 0)""",
     ),
     Equation(
         "Q",

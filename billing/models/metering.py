@@ -201,13 +201,17 @@ class JournalOwner(models.Model):
 
 
 class Quarantine(models.Model):
-    """A settlement that could not be applied: kept with its reason, never dropped or invented."""
+    """A settlement that could not be applied: kept with its reason, never dropped or invented.
+
+    ``written_off_nanos`` is what its dismissal posted as the platform's loss.
+    """
 
     request_id = models.CharField(max_length=40)
     reason = models.CharField(max_length=400)
     record = models.JSONField()
     recorded_at = models.DateTimeField(default=clock.now)
     resolved_at = models.DateTimeField(null=True, blank=True)
+    written_off_nanos = models.BigIntegerField(db_default=0)
 
     class Meta:
         constraints = [

@@ -21,6 +21,7 @@ KINDS: Mapping[str, Kind] = {
     TEST: Kind("Somebody asked for a test."),
     DISABLED: Kind("An endpoint failed for five days, or said 410, and is not called any more."),
     "topup.quarantined": Kind("A payment granted nothing and waits for a person.", is_ours=True),
+    "settlement.quarantined": Kind("A call's charge could not be applied.", is_ours=True),
     "topup.loss": Kind("Paid credit went back to the payer after it was used.", is_ours=True),
     DIFFERS: Kind("The hourly reconciliation found differences.", is_ours=True),
 }

@@ -91,6 +91,18 @@ def _top_up_quarantined(event: OutboxEvent) -> Letter:
     )
 
 
+def _settlement_quarantined(event: OutboxEvent) -> Letter:
+    told = event.payload
+    return Letter(
+        f"A charge of {_name(event)} is in quarantine",
+        f"Call {told['request']} of {_name(event)} could not be settled.\n\n"
+        f"Reason:  {told['reason']}\n"
+        f"Held:    {render_usd_short(int(told['held_nanos']))} USD\n\n"
+        "Mend the cause and ./tollgate manage quarantine retry it before the hold's time is over, "
+        "or write it off with quarantine dismiss.",
+    )
+
+
 def _webhook_disabled(event: OutboxEvent) -> Letter:
     webhook, why = event.payload["webhook"], event.payload["why"]
     return Letter(
@@ -117,6 +129,7 @@ LETTERS: Mapping[str, Callable[[OutboxEvent], Letter]] = {
     "balance.low": _balance_low,
     "topup.failed": _top_up_failed,
     "topup.loss": _top_up_loss,
+    "settlement.quarantined": _settlement_quarantined,
     "topup.quarantined": _top_up_quarantined,
     DISABLED: _webhook_disabled,
     DIFFERS: _books_differ,

@@ -65,7 +65,7 @@ def test_books_in_use_are_clean_and_the_run_is_kept(database: str) -> None:
         *(equation.number for equation in recounts.RECOUNTS),
         "D1",
     ]
-    assert len(recounts.RECOUNTS) == 13
+    assert len(recounts.RECOUNTS) == 14
     assert not OutboxEvent.objects.filter(kind="reconciliation.differs").exists()
     assert_proven(database)
 
