@@ -6,7 +6,7 @@ level is unlimited until it is given a limit.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -39,6 +39,9 @@ class Check:
     def is_too_large(self) -> bool:
         """Tell whether no time will ever let this through."""
         return self.cost > self.limit
+
+    def costing(self, cost: int) -> "Check":
+        return Check(self.name, self.level, self.key, self.limit, cost, self.period_ms)
 
     def as_row(self) -> list[Any]:
         return [self.key, self.limit, self.cost, self.period_ms]
@@ -77,7 +80,7 @@ class Ask:
         The cost is negative where more was used than reserved.
         """
         return [
-            replace(check, cost=check.cost - used_tokens)
+            check.costing(check.cost - used_tokens)
             for check in self.checks
             if check.unit == "tokens" and check.cost not in (0, used_tokens)
         ]

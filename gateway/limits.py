@@ -1,7 +1,8 @@
 """Rate limits: requests and tokens per minute, requests per day, calls at once; on every level.
 
 1. What arrives while a round trip is on its way goes with the next one: a batch is one call of the
-   script.
+   script. Callers wait to be let through and nobody for what goes back, so that waits a moment for
+   company, and always goes before what asks.
 2. It decides on Redis' clock, all limits of a call or none (``limits.lua``). What it charged is
    marked by the call's id: a script that ran although nobody heard its answer charges once, and
    gives back once.
@@ -32,6 +33,7 @@ OPEN_S = 1.0
 LEASE_MS = 10_000
 RENEW_S = 3.0
 BATCH = 256
+LINGER_S = 0.01
 _SCRIPT = (Path(__file__).parent / "limits.lua").read_text(encoding="utf-8")
 log = logger(__name__)
 Row = dict[str, Any]
@@ -45,7 +47,10 @@ class RateLimiter:
         self._wait_s = wait_s
         self._local = LocalLimits(processes)
         self._sha = ""
-        self._waiting: deque[tuple[Row, asyncio.Future[Row | None] | None]] = deque()
+        self._asks: deque[tuple[Row, asyncio.Future[Row | None]]] = deque()
+        self._returns: deque[Row] = deque()
+        self._returns_timer: asyncio.TimerHandle | None = None
+        self._is_due = False
         self._flight: asyncio.Task[None] | None = None
         self._failures = 0
         self._open_until = 0.0
@@ -83,9 +88,10 @@ class RateLimiter:
         self._hand_back(ask, ask.corrections(used_tokens))
 
     async def stop(self) -> None:
-        """Wait for the last batch."""
+        """Send the last batch and wait for it."""
         if self._renewal is not None:
             self._renewal.cancel()
+        self._send_returns()
         while self._flight is not None and not self._flight.done():
             await asyncio.wait([self._flight], timeout=1)
 
@@ -99,12 +105,13 @@ class RateLimiter:
             "longest": ask.longest_ms,
         }
         waiting: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
-        self._send(row, waiting)
+        self._asks.append((row, waiting))
+        self._depart()
         answer = await waiting
         return None if answer is None else _verdict(ask, answer)
 
     def _hand_back(self, ask: Ask, refunds: Sequence[Check]) -> None:
-        self._send(
+        self._return(
             {
                 "op": "give",
                 "id": ask.request_id,
@@ -126,22 +133,48 @@ class RateLimiter:
             [slots.key, ask.request_id] for ask in self._leases.values() for slots in ask.slots
         ]
         for start in range(0, len(leases), BATCH):
-            self._send({"op": "renew", "leases": leases[start : start + BATCH], "lease": LEASE_MS})
+            self._return(
+                {"op": "renew", "leases": leases[start : start + BATCH], "lease": LEASE_MS}
+            )
         if leases:
             self._renewal = asyncio.get_running_loop().call_later(RENEW_S, self._renew)
 
-    def _send(self, row: Row, waiting: asyncio.Future[Row | None] | None = None) -> None:
-        self._waiting.append((row, waiting))
-        if self._flight is None or self._flight.done():
+    def _return(self, row: Row) -> None:
+        """Queue what nobody waits for."""
+        self._returns.append(row)
+        if self._returns_timer is None:
+            loop = asyncio.get_running_loop()
+            self._returns_timer = loop.call_later(LINGER_S, self._send_returns)
+
+    def _send_returns(self) -> None:
+        if self._returns_timer is not None:
+            self._returns_timer.cancel()
+            self._returns_timer = None
+        self._is_due = bool(self._returns)
+        self._depart()
+
+    def _depart(self) -> None:
+        if (self._asks or self._is_due) and (self._flight is None or self._flight.done()):
             self._flight = asyncio.create_task(self._run(), name="rate-limits")
 
     async def _run(self) -> None:
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-            answers = await self._call([row for row, _ in batch])
-            for (_, waiting), answer in zip(batch, answers, strict=True):
-                if waiting is not None and not waiting.done():
+        while self._asks or self._is_due:
+            returns = [self._returns.popleft() for _ in range(min(BATCH, len(self._returns)))]
+            asks = self._take_asks(BATCH - len(returns))
+            self._is_due = bool(self._returns)
+            answers = await self._call([*returns, *(row for row, _ in asks)])
+            for (_, waiting), answer in zip(asks, answers[len(returns) :], strict=True):
+                if not waiting.done():
                     waiting.set_result(answer)
+
+    def _take_asks(self, most: int) -> list[tuple[Row, asyncio.Future[Row | None]]]:
+        """Return what is still waited for: who has left has handed back already."""
+        asks = []
+        while self._asks and len(asks) < most:
+            row, waiting = self._asks.popleft()
+            if not waiting.done():
+                asks.append((row, waiting))
+        return asks
 
     async def _call(self, rows: Sequence[Row]) -> Sequence[Row | None]:
         if clock.monotonic() < self._open_until:

@@ -1,64 +1,25 @@
 """Rate limits on real Redis: exact, all or nothing, batched; slots are leases."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
-from gateway.levels import MINUTE_MS, Ask, Check, Slots, Verdict
-from gateway.limits import FAILURES_TO_OPEN, RateLimiter
+from gateway.levels import Ask, Check, Slots
+from gateway.limits import RateLimiter
 from kernel.errors import RateLimitError
-from kernel.ids import new_request_id
-from tests.conftest import empty_redis
+from tests.gateway.asking import (
+    CountedRedis,
+    ask,
+    limiter,
+    per_minute,
+    server,
+    slots,
+    take_each,
+    tokens,
+)
 
-
-class CountedRedis(Redis):
-    """Counts the scripts it is asked to run."""
-
-    calls = 0
-
-    async def evalsha(self, *arguments: Any) -> Any:
-        self.calls += 1
-        return await super().evalsha(*arguments)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[CountedRedis]:
-    client = CountedRedis.from_url(empty_redis())
-    assert isinstance(client, CountedRedis)
-    async with client:
-        yield client
-
-
-@pytest.fixture
-async def limiter(server: CountedRedis) -> AsyncIterator[RateLimiter]:
-    """A limiter that waits two seconds: 50 ms are tried elsewhere, and CI's machines stall."""
-    limiter = RateLimiter(server, processes=2, wait_s=2.0)
-    yield limiter
-    await limiter.stop()
-
-
-def per_minute(limit: int, cost: int = 1, key: str = "rl:a:rpm") -> Check:
-    return Check("requests per minute", "this key", key, limit, cost, MINUTE_MS)
-
-
-def tokens(limit: int, cost: int, key: str = "rl:t") -> Check:
-    """An hour's period: nothing refills while a test runs."""
-    return Check("tokens per minute", "this key", key, limit, cost, 3_600_000)
-
-
-def ask(*checks: Check, slots: Sequence[Slots] = (), request_id: str | None = None) -> Ask:
-    return Ask(request_id or new_request_id(), checks, slots)
-
-
-async def take_each(limiter: RateLimiter, asks: Sequence[Ask]) -> list[Verdict]:
-    return list(await asyncio.gather(*(limiter.take(each) for each in asks)))
-
-
-def slots(limit: int) -> Slots:
-    return Slots("this key", "rl:s", limit)
+__all__ = ["limiter", "server"]
 
 
 @pytest.mark.parametrize("limit", [1, 7, 60, 1000])
@@ -312,47 +273,3 @@ async def test_what_limits_leave_in_redis_ends_by_itself(
     assert 0 < left[b"rl:a:rpm"] <= 1_001
     assert 0 < left[b"rl:s"] <= 10_000
     assert 0 < left[mark] <= 60_000
-
-
-async def test_two_hundred_calls_at_once_are_one_round_trip(
-    limiter: RateLimiter, server: CountedRedis
-) -> None:
-    verdicts = await take_each(
-        limiter, [ask(per_minute(1000, key=f"rl:{number}")) for number in range(200)]
-    )
-
-    assert [verdict.refused for verdict in verdicts] == [None] * 200
-    assert server.calls == 1
-
-
-async def test_calls_of_one_batch_see_each_other(limiter: RateLimiter) -> None:
-    verdicts = await take_each(limiter, [ask(per_minute(3)) for _ in range(5)])
-
-    assert [verdict.refused is None for verdict in verdicts] == [True] * 3 + [False] * 2
-
-
-async def test_a_script_that_redis_forgot_is_loaded_again(
-    limiter: RateLimiter, server: CountedRedis
-) -> None:
-    await server.script_flush()
-
-    verdict = await limiter.take(ask(per_minute(5)))
-
-    assert (verdict.refused, limiter.fallbacks) == (None, 0)
-
-
-async def test_redis_that_comes_back_is_asked_again(
-    limiter: RateLimiter, server: CountedRedis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def broken(*_: Any) -> Any:
-        raise ConnectionError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(server, "evalsha", broken)
-        for _ in range(FAILURES_TO_OPEN):
-            await limiter.take(ask(per_minute(1000)))
-    limiter._open_until = 0.0  # the second is over
-
-    await limiter.take(ask(per_minute(1000)))
-
-    assert (server.calls, limiter.fallbacks) == (1, FAILURES_TO_OPEN)

@@ -2,31 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
 
 import pytest
 from redis.asyncio import Redis
 
-from gateway.levels import MINUTE_MS, Ask, Check, Slots
+from gateway.levels import Slots
 from gateway.limits import FAILURES_TO_OPEN, RateLimiter
-from kernel.ids import new_request_id
+from tests.gateway.asking import ask, per_minute, tokens
 
 
 def away(processes: int = 4) -> RateLimiter:
     redis = Redis.from_url("redis://127.0.0.1:1/0")
     return RateLimiter(redis, processes=processes, wait_s=0.05)
-
-
-def per_minute(limit: int, cost: int = 1, key: str = "rl:a:rpm") -> Check:
-    return Check("requests per minute", "this key", key, limit, cost, MINUTE_MS)
-
-
-def tokens(limit: int, cost: int) -> Check:
-    return Check("tokens per minute", "this key", "rl:t", limit, cost, 3_600_000)
-
-
-def ask(*checks: Check, slots: Sequence[Slots] = ()) -> Ask:
-    return Ask(new_request_id(), checks, slots)
 
 
 async def test_without_redis_each_of_p_processes_enforces_its_share() -> None:

@@ -1,0 +1,60 @@
+"""Asking for rate limits in tests: a limiter on real Redis, and what it is asked."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.levels import MINUTE_MS, Ask, Check, Slots, Verdict
+from gateway.limits import RateLimiter
+from kernel.ids import new_request_id
+from tests.conftest import empty_redis
+
+
+class CountedRedis(Redis):
+    """Counts the scripts it is asked to run."""
+
+    calls = 0
+
+    async def evalsha(self, *arguments: Any) -> Any:
+        self.calls += 1
+        return await super().evalsha(*arguments)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[CountedRedis]:
+    client = CountedRedis.from_url(empty_redis())
+    assert isinstance(client, CountedRedis)
+    async with client:
+        yield client
+
+
+@pytest.fixture
+async def limiter(server: CountedRedis) -> AsyncIterator[RateLimiter]:
+    """A limiter that waits two seconds: 50 ms are tried elsewhere, and CI's machines stall."""
+    limiter = RateLimiter(server, processes=2, wait_s=2.0)
+    yield limiter
+    await limiter.stop()
+
+
+def per_minute(limit: int, cost: int = 1, key: str = "rl:a:rpm") -> Check:
+    return Check("requests per minute", "this key", key, limit, cost, MINUTE_MS)
+
+
+def tokens(limit: int, cost: int, key: str = "rl:t") -> Check:
+    """An hour's period: nothing refills while a test runs."""
+    return Check("tokens per minute", "this key", key, limit, cost, 3_600_000)
+
+
+def ask(*checks: Check, slots: Sequence[Slots] = (), request_id: str | None = None) -> Ask:
+    return Ask(request_id or new_request_id(), checks, slots)
+
+
+async def take_each(limiter: RateLimiter, asks: Sequence[Ask]) -> list[Verdict]:
+    return list(await asyncio.gather(*(limiter.take(each) for each in asks)))
+
+
+def slots(limit: int) -> Slots:
+    return Slots("this key", "rl:s", limit)

@@ -1,0 +1,107 @@
+"""How rate limits reach Redis: in batches, on a script that may be lost, after Redis was away."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway.limits import FAILURES_TO_OPEN, RateLimiter
+from tests.gateway.asking import (
+    CountedRedis,
+    ask,
+    limiter,
+    per_minute,
+    server,
+    slots,
+    take_each,
+    tokens,
+)
+
+__all__ = ["limiter", "server"]
+
+
+async def test_two_hundred_calls_at_once_are_one_round_trip(
+    limiter: RateLimiter, server: CountedRedis
+) -> None:
+    verdicts = await take_each(
+        limiter, [ask(per_minute(1000, key=f"rl:{number}")) for number in range(200)]
+    )
+
+    assert [verdict.refused for verdict in verdicts] == [None] * 200
+    assert server.calls == 1
+
+
+async def test_what_goes_back_goes_with_the_next_call_and_before_it(
+    limiter: RateLimiter, server: CountedRedis
+) -> None:
+    first, second = ask(tokens(100, 90), slots=[slots(1)]), ask(tokens(100, 90), slots=[slots(1)])
+    await limiter.take(first)
+    limiter.give(first, used_tokens=10)
+
+    verdict = await limiter.take(second)
+
+    assert (verdict.refused, verdict.states[0][0]) == (None, 0)
+    assert server.calls == 2
+
+
+async def test_what_goes_back_goes_alone_where_nobody_asks(
+    limiter: RateLimiter, server: CountedRedis
+) -> None:
+    asked = ask(tokens(100, 90), slots=[slots(1)])
+    await limiter.take(asked)
+    limiter.give(asked, used_tokens=0)
+
+    for _ in range(1000):
+        if not await server.exists("rl:s", "rl:t"):
+            break
+        await asyncio.sleep(0.005)
+
+    assert (server.calls, await server.exists("rl:s", "rl:t")) == (2, 0)
+
+
+async def test_a_call_that_left_before_it_was_asked_for_is_charged_nothing(
+    limiter: RateLimiter, server: CountedRedis
+) -> None:
+    waiting = [asyncio.create_task(limiter.take(ask(tokens(100, 1)))) for _ in range(2)]
+    await asyncio.sleep(0)  # the first is on its way, the next one waits
+    leaving = asyncio.create_task(limiter.take(ask(tokens(100, 50), slots=[slots(1)])))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.gather(*waiting, leaving, return_exceptions=True)
+    await limiter.stop()
+
+    assert (await limiter.take(ask(tokens(100, 1)))).states[0][0] == 97
+    assert await server.exists("rl:s") == 0
+
+
+async def test_calls_of_one_batch_see_each_other(limiter: RateLimiter) -> None:
+    verdicts = await take_each(limiter, [ask(per_minute(3)) for _ in range(5)])
+
+    assert [verdict.refused is None for verdict in verdicts] == [True] * 3 + [False] * 2
+
+
+async def test_a_script_that_redis_forgot_is_loaded_again(
+    limiter: RateLimiter, server: CountedRedis
+) -> None:
+    await server.script_flush()
+
+    verdict = await limiter.take(ask(per_minute(5)))
+
+    assert (verdict.refused, limiter.fallbacks) == (None, 0)
+
+
+async def test_redis_that_comes_back_is_asked_again(
+    limiter: RateLimiter, server: CountedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any) -> Any:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "evalsha", broken)
+        for _ in range(FAILURES_TO_OPEN):
+            await limiter.take(ask(per_minute(1000)))
+    limiter._open_until = 0.0  # the second is over
+
+    await limiter.take(ask(per_minute(1000)))
+
+    assert (server.calls, limiter.fallbacks) == (1, FAILURES_TO_OPEN)
