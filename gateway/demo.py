@@ -9,6 +9,7 @@ from accounts.models import Member, Organization, Project, User
 from billing.organizations import OrganizationSpec, add_member, create_organization
 from billing.prices import text_price
 from billing.usage import Usage
+from gateway.deployments import change_model
 from gateway.models import Provider, PublicModel
 from gateway.offers import create_model, create_provider
 from kernel.ids import random_base62
@@ -48,7 +49,10 @@ class Demo:
 
 
 def seed_catalog(*, test_models: bool) -> None:
-    """Offer the built-in models; those that exist are left as an operator has them."""
+    """Offer the built-in models; those that exist are left as an operator has them.
+
+    Those for tests are offered while ``test_models`` says so, and not a start longer.
+    """
     if not Provider.objects.filter(name="simulator").exists():
         create_provider(
             "simulator", kind=Provider.Kind.SIMULATOR, base_url="", credential=None, actor=ACTOR
@@ -58,6 +62,10 @@ def seed_catalog(*, test_models: bool) -> None:
         name: text_price(parse_usd(read), parse_usd(written))
         for name, (read, written) in texts.items()
     } | {name: Usage(embedding=parse_usd(usd)) for name, usd in EMBEDDING_MODELS.items()}
+    for model in PublicModel.objects.filter(
+        name__in=TEST_MODELS, active=not test_models, deployments__provider__name="simulator"
+    ):
+        change_model(model.name, {"active": test_models}, actor=ACTOR)
     offered = set(PublicModel.objects.values_list("name", flat=True))
     for name, price in wanted.items():
         if name not in offered:

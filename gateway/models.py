@@ -22,8 +22,9 @@ class Provider(models.Model):
     base_url = models.CharField(max_length=400, blank=True)
     credential = models.BinaryField(null=True, editable=False)
     connect_timeout_s = models.PositiveIntegerField(default=5)
-    # to the first token of a stream, or the first byte of a whole answer; then between tokens
+    # from the request on: to the answer's head, of a stream to its first token; then between tokens
     read_timeout_s = models.PositiveIntegerField(default=60)
+    first_token_timeout_s = models.PositiveIntegerField(default=60)
     stall_timeout_s = models.PositiveIntegerField(default=30)
     total_timeout_s = models.PositiveIntegerField(default=600)
     # calls at once of each api process

@@ -134,7 +134,7 @@ async def _relay(
     answer = _begin_answer(call, request, sale)
     patience = Patience(
         visit.asked_at,
-        served_by.read_timeout_s,
+        served_by.first_token_timeout_s,
         served_by.stall_timeout_s,
         runtime.keep_alive_s,
         served_by.total_timeout_s,

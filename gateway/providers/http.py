@@ -152,7 +152,8 @@ async def post_json(
         TollgateError: for everything else, in the platform's words.
 
     """
-    read_s = None if streams else max(deployment.read_timeout_s, deployment.stall_timeout_s)
+    slowest_s = max(deployment.read_timeout_s, deployment.first_token_timeout_s)
+    read_s = None if streams else max(slowest_s, deployment.stall_timeout_s)
     try:
         async with asyncio.timeout(deployment.read_timeout_s):
             response = await session.post(

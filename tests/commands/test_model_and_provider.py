@@ -10,8 +10,9 @@ from django.db import IntegrityError
 
 from accounts.models import ApiKey, AuditEvent, Organization, User
 from billing.models import PriceVersion
+from gateway.demo import seed_demo
 from gateway.models import Deployment, ModelAlias, Provider, PublicModel
-from gateway.offers import alias_model
+from gateway.offers import alias_model, create_model, create_provider
 from tests.books import assert_proven
 from tests.calls import wait_for
 from tests.commands.manage import Here, Manage
@@ -239,6 +240,36 @@ def test_the_demo_gives_its_secrets_once_and_makes_everything_once(
     assert operator.check_password(first["operator_password"])
     assert (operator.is_staff, operator.is_superuser) == (True, True)
     assert_proven(manage.stores.database_url)
+
+
+def test_the_models_for_tests_are_offered_while_the_setting_says_so(database: str) -> None:
+    def offered() -> set[str]:
+        models = PublicModel.objects.filter(name__startswith="hacxgpt-", active=True)
+        return {model.name for model in models}
+
+    seed_demo(test_models=False)
+    assert offered() == set()
+    seed_demo(test_models=True)
+    assert offered() == {"hacxgpt-slow", "hacxgpt-faulty"}
+    seed_demo(test_models=False)
+    assert offered() == set()
+    seed_demo(test_models=True)
+    assert offered() == {"hacxgpt-slow", "hacxgpt-faulty"}
+    assert PriceVersion.objects.filter(model="hacxgpt-slow").count() == 1
+    changes = AuditEvent.objects.filter(action="model.set", target="hacxgpt-slow").order_by("pk")
+    assert [event.after for event in changes] == [{"active": False}, {"active": True}]
+
+
+def test_a_model_of_an_operators_own_under_such_a_name_is_left_alone(database: str) -> None:
+    seed_demo(test_models=False)
+    create_provider(
+        "acme", kind="openai", base_url="https://api.example.com", credential=None, actor="test"
+    )
+    create_model("hacxgpt-slow", provider="acme", upstream_model="m", price=None, actor="test")
+
+    seed_demo(test_models=False)
+
+    assert PublicModel.objects.get(name="hacxgpt-slow").active
 
 
 def test_a_later_demo_leaves_an_operators_prices_alone(here: Here) -> None:

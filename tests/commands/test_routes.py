@@ -11,6 +11,9 @@ from gateway.routing.hints import circuit_key
 from tests.commands.manage import Here, Manage
 from tests.factories import offer_upstream
 
+FIRST_TIMES = {"connect_timeout_s": 5, "first_token_timeout_s": 60, "stall_timeout_s": 30}
+LATER_TIMES = {"connect_timeout_s": 2, "first_token_timeout_s": 90, "stall_timeout_s": 45}
+
 
 def offer() -> None:
     """``mock`` is served by ``mock`` as ``up-1``; ``spare`` serves nothing."""
@@ -73,7 +76,7 @@ def test_a_provider_is_changed_in_what_is_given_and_shown_where_nothing_is(here:
 
     changed = here(
         *("provider", "set", "mock", "--concurrency", "8", "--connect-timeout", "2"),
-        *("--stall-timeout", "45", "--inactive", "--json"),
+        *("--first-token-timeout", "90", "--stall-timeout", "45", "--inactive", "--json"),
     ).json
     shown = here("provider", "set", "mock", "--json").json
     freed = here("provider", "set", "mock", "--concurrency", "none", "--active", "--json").json
@@ -88,6 +91,7 @@ def test_a_provider_is_changed_in_what_is_given_and_shown_where_nothing_is(here:
         "concurrency": 8,
         "connect_timeout_s": 2,
         "read_timeout_s": 60,
+        "first_token_timeout_s": 90,
         "stall_timeout_s": 45,
         "total_timeout_s": 600,
     }
@@ -95,8 +99,8 @@ def test_a_provider_is_changed_in_what_is_given_and_shown_where_nothing_is(here:
     events = AuditEvent.objects.filter(action="provider.set").order_by("pk")
     assert [(event.before, event.after) for event in events] == [
         (
-            {"connect_timeout_s": 5, "stall_timeout_s": 30, "concurrency": None, "active": True},
-            {"connect_timeout_s": 2, "stall_timeout_s": 45, "concurrency": 8, "active": False},
+            {**FIRST_TIMES, "concurrency": None, "active": True},
+            {**LATER_TIMES, "concurrency": 8, "active": False},
         ),
         ({"concurrency": 8, "active": False}, {"concurrency": None, "active": True}),
     ]

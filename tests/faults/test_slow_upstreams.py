@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from time import monotonic
 from typing import Any
 
@@ -16,9 +16,11 @@ from tests.books import assert_proven
 from tests.calls import chat_body, frames, post, text_of, transcript, wait_for
 from tests.stage import House, Stage, open_house
 
+HEAD_S = 2
 FIRST_TOKEN_S = 4
 STALL_S = 2
 CALL_S = 6
+TOTAL_S = 3
 KEEP_ALIVE = ": keep-alive\n\n"
 
 
@@ -30,16 +32,38 @@ def hole() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def void() -> Iterator[int]:
+    """A port that lets nobody in: its queue is full, so no connection is ever completed."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
 def house(
-    django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory, hole: str
+    django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory, hole: str, void: int
 ) -> Iterator[House]:
     def prepare() -> None:
-        Provider.objects.update(read_timeout_s=FIRST_TOKEN_S, stall_timeout_s=STALL_S)
+        Provider.objects.update(
+            read_timeout_s=HEAD_S, first_token_timeout_s=FIRST_TOKEN_S, stall_timeout_s=STALL_S
+        )
         create_provider(
             "hole", kind=Provider.Kind.OPENAI, base_url=hole, credential=None, actor="test"
         )
         Provider.objects.filter(name="hole").update(read_timeout_s=1, stall_timeout_s=1)
         price = text_price(1_000_000_000, 2_000_000_000)
+        mock = Provider.objects.get(name="mock")
+        for name, base_url, times in (
+            ("void", f"http://127.0.0.1:{void}", {"connect_timeout_s": 1, "read_timeout_s": 30}),
+            ("brief", mock.base_url, {"total_timeout_s": TOTAL_S}),
+        ):
+            create_provider(name, kind="openai", base_url=base_url, credential=None, actor="test")
+            Provider.objects.filter(name=name).update(**times)
+            create_model(name, provider=name, upstream_model="up-1", price=price, actor="test")
         create_model("hedged", provider="hole", upstream_model="x", price=price, actor="test")
         Deployment.objects.create(
             public_model=PublicModel.objects.get(name="hedged"),
@@ -102,13 +126,28 @@ def test_a_messages_caller_gets_pings_of_its_own_dialect(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("streamed", [True, False])
+def test_without_a_connection_in_time_the_answer_is_504_and_costs_nothing(
+    stage: Stage, *, streamed: bool
+) -> None:
+    began_at = monotonic()
+
+    answer = post(stage.api.url, stage.acme.key_text, chat_body("void", stream=streamed))
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "upstream_timeout")
+    assert 1 <= monotonic() - began_at < CALL_S, "not the time for the head, nor for the call"
+    assert_nothing_charged(stage)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
 def test_without_a_status_in_time_the_answer_is_504_and_costs_nothing(
     stage: Stage, *, streamed: bool
 ) -> None:
     body = chat_body(stream=streamed, mock={"chunks": 3, "head_after_ms": 20_000})
+    began_at = monotonic()
 
     answer = post(stage.api.url, stage.acme.key_text, body)
 
+    assert monotonic() - began_at >= HEAD_S
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "upstream_timeout")
     assert_nothing_charged(stage)
 
@@ -175,6 +214,24 @@ def test_a_call_that_takes_too_long_ends_with_an_error_and_is_charged_for_what_w
     assert usage.outcome == "truncated"
     assert text_of(chunks[:-2]) == " word" * usage.output
     assert usage.output > 10
+    assert_proven(stage.stores.database_url, stage.journals)
+
+
+def test_an_answer_that_takes_its_provider_too_long_in_all_ends_though_it_never_stalls(
+    stage: Stage,
+) -> None:
+    began_at = monotonic()
+    body = chat_body("brief", stream=True, mock={"chunks": 900, "delay_ms": 50})
+
+    answer = post(stage.api.url, stage.acme.key_text, body)
+
+    chunks = frames(answer.text)
+    assert monotonic() - began_at >= TOTAL_S - 0.1
+    error = chunks[-2]["error"]
+    assert (error["code"], chunks[-1]) == ("upstream_timeout", "[DONE]")
+    assert error["message"] == f"The model's provider took longer than {TOTAL_S} s."
+    usage = usage_of(stage)
+    assert (usage.outcome, text_of(chunks[:-2])) == ("truncated", " word" * usage.output)
     assert_proven(stage.stores.database_url, stage.journals)
 
 

@@ -18,7 +18,8 @@ from kernel.errors import BadRequestError
 # as operators name them; the columns end with _timeout_s
 TIMES = (
     ("connect", "to be connected"),
-    ("read", "to an answer's head and its first token"),
+    ("read", "from the request to an answer's head"),
+    ("first_token", "from the request to a stream's first token"),
     ("stall", "between two tokens"),
     ("total", "for all of an answer"),
 )
@@ -44,7 +45,8 @@ class Command(VerbCommand):
         change.add_argument("name")
         change.add_argument("--concurrency", metavar="N", help="calls at once a process, or none")
         for name, what in TIMES:
-            change.add_argument(f"--{name}-timeout", metavar="SECONDS", help=what)
+            flag = name.replace("_", "-")
+            change.add_argument(f"--{flag}-timeout", metavar="SECONDS", help=what)
         end = change.add_mutually_exclusive_group()
         end.add_argument("--active", action="store_const", const=True, help="take calls again")
         end.add_argument(
