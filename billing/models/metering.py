@@ -136,7 +136,7 @@ class UsageEvent(BucketCounts):
 
 
 class UsageReversal(BucketCounts):
-    """An interrupted call's usage and charge taken back, because ``by_request_id`` ran it anew."""
+    """A call's usage and charge taken back, because ``by_request_id`` ran it anew."""
 
     request_id = models.CharField(primary_key=True, max_length=40)
     by_request_id = models.CharField(max_length=40)

@@ -157,9 +157,9 @@ language sql stable as $$
   from billing_billingaccount a where a.org_id = p_request.org
 $$;
 
--- A call whose answer was never finished may be sent again under its key: the key goes to the new hold.
--- Where the platform broke it off, its charge is reversed here, in the new hold's transaction; where
--- the caller left, it stands for what was relayed.
+-- A call whose answer is not kept may be sent again under its key: the key goes to the new hold. Its charge
+-- is reversed here, in the new hold's transaction, so that one key is one charge; only where the caller
+-- left does it stand, for what was relayed.
 create or replace function free_retried_keys(p_hold jsonb, p_now timestamptz) returns void
 language plpgsql as $$
 declare v_retry record;

@@ -1,8 +1,8 @@
--- Reversals: an interrupted call's charge taken back, exactly as it was made.
+-- Reversals: the charge of a call that runs anew taken back, exactly as it was made.
 
--- Reverse the charge of a call that the platform broke off, because p_by runs it anew. Does nothing for
--- a call that ended otherwise, was reversed before, or whose share on account is on an invoice
--- already. The caller holds the account's lock.
+-- Reverse the charge of a call whose answer the platform broke off or did not keep, because p_by runs it
+-- anew. Does nothing for a call that its caller left, that was reversed before, or whose share on
+-- account is on an invoice already. The caller holds the account's lock.
 create or replace function reverse_usage(p_request text, p_by text, p_now timestamptz) returns boolean
 language plpgsql as $$
 declare
@@ -14,7 +14,7 @@ declare
 begin
   select e.* into u from billing_usageid i join billing_usageevent e
     on e.request_id = i.request_id and e.occurred_at = i.occurred_at
-  where i.request_id = p_request and e.outcome in ('interrupted', 'truncated');
+  where i.request_id = p_request and e.outcome <> 'disconnected';
   if not found or exists (select 1 from billing_usagereversal where request_id = p_request) then
     return false;
   end if;
@@ -35,7 +35,7 @@ begin
         (u.org_id, 'unbilled_receivable', -v_line), (null, 'usage_revenue', u.amount_nanos)
       ) s(org, code, nanos) join billing_ledgeraccount a
         on a.org_id is not distinct from s.org and a.code = s.code and a.currency = 'USD'),
-      'answer interrupted, run again as ' || p_by, 'system');
+      'no answer to give again, run as ' || p_by, 'system');
     update billing_billingaccount set deferred_nanos = deferred_nanos + v_paid,
       promotional_nanos = promotional_nanos + v_promotional, unbilled_nanos = unbilled_nanos - v_line
     where org_id = u.org_id;

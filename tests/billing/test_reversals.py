@@ -1,4 +1,4 @@
-"""A call that the platform broke off and runs anew is paid once."""
+"""A call that runs anew because its answer is not there is paid once."""
 
 from dataclasses import replace
 
@@ -10,12 +10,14 @@ from billing.models import (
     BudgetWindow,
     CreditGrant,
     GrantBurn,
+    IdempotentAnswer,
     LedgerTransaction,
     NetUsage,
     UsageReversal,
 )
 from billing.pricing import Price
 from billing.rollups import read_total_nanos
+from kernel import clock
 from tests.books import assert_proven, run_tick, settlement
 from tests.factories import Tenant, hold_request, make_price, make_tenant
 
@@ -41,8 +43,11 @@ def call(database: str, tenant: Tenant, outcome: Outcome) -> tuple[HoldRequest, 
     return first, again
 
 
-@pytest.mark.parametrize("outcome", [Outcome.INTERRUPTED, Outcome.TRUNCATED])
-def test_an_interrupted_charge_is_reversed_when_the_call_runs_anew(
+@pytest.mark.parametrize(
+    "outcome",
+    [Outcome.INTERRUPTED, Outcome.TRUNCATED, Outcome.COMPLETED, Outcome.BUDGET_EXHAUSTED],
+)
+def test_a_charge_without_an_answer_to_give_again_is_reversed_when_the_call_runs_anew(
     database: str, outcome: Outcome
 ) -> None:
     acme = make_tenant(credit_usd="0.00001")
@@ -66,13 +71,10 @@ def test_an_interrupted_charge_is_reversed_when_the_call_runs_anew(
     assert_proven(database)
 
 
-@pytest.mark.parametrize(
-    "outcome", [Outcome.DISCONNECTED, Outcome.COMPLETED, Outcome.BUDGET_EXHAUSTED]
-)
-def test_what_the_caller_got_or_left_stays_charged(database: str, outcome: Outcome) -> None:
+def test_what_the_caller_left_stays_charged(database: str) -> None:
     acme = make_tenant(credit_usd="0.00001")
 
-    call(database, acme, outcome)
+    call(database, acme, Outcome.DISCONNECTED)
 
     assert UsageReversal.objects.count() == 0
     assert acme.account.deferred_nanos == 10_000 - 6_000
@@ -89,6 +91,28 @@ def test_a_reversal_on_account_takes_back_what_is_not_yet_billed(database: str) 
     kinds = LedgerTransaction.objects.filter(org=acme.org).order_by("id")
     assert [txn.kind for txn in kinds] == ["credit", "usage", "reversal", "usage"]
     assert_proven(database)
+
+
+def test_a_call_whose_answer_is_kept_is_neither_run_nor_reversed(database: str) -> None:
+    acme = make_tenant(credit_usd="0.00001")
+    version, price = make_price("m", output_usd="1.00")
+    first = keyed(hold_request(acme, version, 5_000))
+    run_tick(database, holds=[first])
+    IdempotentAnswer.objects.create(
+        org_id=acme.org.pk,
+        idem_key="alice-1",
+        idem_body="same",
+        is_stream=False,
+        sealed=b"sealed",
+        created_at=clock.now(),
+    )
+    end(database, first, price, Outcome.COMPLETED)
+
+    answer = run_tick(database, holds=[keyed(hold_request(acme, version, 5_000))])
+
+    assert [refusal and refusal.why for refusal in answer.held.values()] == ["duplicate"]
+    assert UsageReversal.objects.count() == 0
+    assert acme.account.deferred_nanos == 10_000 - 3_000
 
 
 def test_another_body_under_the_key_reverses_nothing(database: str) -> None:
