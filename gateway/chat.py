@@ -5,7 +5,7 @@ stream of events, also for calls that are not streamed to the caller.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -28,21 +28,27 @@ class Media:
     """What is no text in a message: ``kind`` is image, video, audio or document (a PDF).
 
     ``url`` may be a data URL; ``detail`` is as asked; ``name`` is a document's title or file name.
+    ``path`` is where it stood in the request, for those who cannot carry it.
     """
 
     kind: str
     url: str
     detail: str = "auto"
     name: str = ""
+    path: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call the assistant made earlier. ``arguments`` is JSON text as the model wrote it."""
+    """A call the assistant made earlier. ``arguments`` is JSON text as the model wrote it.
+
+    ``path`` is where the arguments stood in the request.
+    """
 
     call_id: str
     name: str
     arguments: str
+    path: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class Message:
     """One turn. ``text`` joins the text parts with line feeds, in order.
 
     ``parts`` are texts and media in their order, filled only where there are media.
-    ``is_error`` belongs to a tool's result.
+    ``is_error`` belongs to a tool's result. ``path`` is where its content stood in the request.
     """
 
     role: str
@@ -77,6 +83,7 @@ class Message:
     parts: tuple[Part, ...] = ()
     thoughts: tuple[Thought, ...] = ()
     is_error: bool = False
+    path: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +91,16 @@ class Tool:
     """A function the model may call.
 
     ``parameters`` is a JSON Schema; ``definition`` is the compact JSON text of name, description
-    and parameters in this order, which is what counts in the prompt.
+    and parameters in this order, which is what counts in the prompt. ``strict`` asks for arguments
+    that keep to the schema, where the caller says so or not. ``path`` is where it stood.
     """
 
     name: str
     parameters: Mapping[str, Any]
     definition: str
     description: str = ""
+    strict: bool | None = None
+    path: str = field(default="", compare=False)
 
 
 class ToolMode(StrEnum):
@@ -114,12 +124,16 @@ class ResponseFormat:
     """The asked form of the text. ``definition`` is the schema's compact JSON text, or empty.
 
     ``path`` is where the schema stood in the request, for those who find fault with it later.
+    ``strict`` binds the text to the schema, where the caller says so or not.
     """
 
     kind: FormatKind = FormatKind.TEXT
     schema: Mapping[str, Any] | None = None
     definition: str = ""
     path: str = ""
+    name: str = "answer"
+    description: str = ""
+    strict: bool | None = None
 
 
 PLAIN_TEXT = ResponseFormat()
@@ -138,6 +152,19 @@ class Embed:
 
 
 @dataclass(frozen=True, slots=True)
+class Extra:
+    """A field that not every upstream has words for, at its ``path`` in the caller's request.
+
+    ``said`` is what says it, by the dialect of the upstream: fields of the body, none where they
+    need not be said. Under a dialect that is not named it is refused, as ``what`` in a sentence.
+    """
+
+    path: str
+    what: str
+    said: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A checked request.
 
@@ -150,6 +177,7 @@ class ChatRequest:
     ``dialect`` is the caller's, and ``call_prefix`` how the id of a tool call begins in it.
     ``top_logprobs`` asks for the odds of every token beside so many others'; None does not ask.
     ``embed`` is there where vectors are asked for; then nobody speaks, and nothing is streamed.
+    ``extras`` are what only some upstreams have words for.
     """
 
     model: str
@@ -176,6 +204,7 @@ class ChatRequest:
     call_prefix: str = "call_"
     embed: Embed | None = None
     top_logprobs: int | None = None
+    extras: tuple[Extra, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Whether a JSON Schema is one: the shape of the keywords we honour, to a bounded depth. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 MOST_LEVELS = 64
@@ -44,6 +44,30 @@ _KEYWORDS: tuple[tuple[tuple[str, ...], Callable[[object], bool], str], ...] = (
 def find_fault(schema: object) -> str | None:
     """Return what is wrong with a schema and where, or None."""
     return _fault(schema, "#", MOST_LEVELS)
+
+
+def is_closed(schema: object) -> bool:
+    """Tell whether every object of a schema names all its properties, demands them and no others.
+
+    That is what OpenAI asks of a schema that binds.
+    """
+    if not isinstance(schema, dict):
+        return True
+    members = schema.get("properties", {})
+    is_object = "object" in str(schema.get("type")) or members
+    is_shut = schema.get("additionalProperties") is False
+    if is_object and not (is_shut and set(members) == set(schema.get("required", ()))):
+        return False
+    return all(is_closed(part) for part in _parts_of(schema))
+
+
+def _parts_of(schema: Mapping[str, Any]) -> Iterator[object]:
+    for name in _SCHEMAS:
+        yield schema.get(name)
+    for name in _LISTS_OF_SCHEMAS:
+        yield from schema.get(name, ())
+    for name in _MAPS_OF_SCHEMAS:
+        yield from schema.get(name, {}).values()
 
 
 def _fault(schema: object, where: str, levels: int) -> str | None:

@@ -74,7 +74,7 @@ _INPUT_TURN: Schema = {
             {
                 "type": word("function_call_output"),
                 "call_id": STRING,
-                "output": {"anyOf": [STRING, array_of(_TEXT)]},
+                "output": {"anyOf": [STRING, array_of(_ASKED)]},
             },
             {},
         ),

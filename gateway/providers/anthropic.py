@@ -10,6 +10,7 @@ from gateway.catalog import Deployment
 from gateway.chat import ChatRequest, FormatKind
 from gateway.dialects.anthropic.incoming import EventReader
 from gateway.dialects.anthropic.outgoing import render_request
+from gateway.dialects.extras import say_extras
 from gateway.providers.base import Upstream
 from gateway.providers.http import HttpUpstream, post_json
 from gateway.providers.stops import StopCutter
@@ -45,6 +46,7 @@ class AnthropicProvider:
         if request.embed is not None:
             raise NotCarriedError("This model's provider has no embeddings.", param="model")
         if request.dialect == self.dialect:
+            say_extras(request, self.dialect)  # the wire says them, except what is refused
             body = orjson.dumps({**request.wire, "model": deployment.upstream_model})
             return await self._post(body, deployment, streams=request.stream)
         body = render_request(request, deployment.upstream_model, max_output_tokens)

@@ -11,6 +11,7 @@ import orjson
 
 from gateway.catalog import Deployment
 from gateway.chat import ChatRequest
+from gateway.dialects.extras import say_extras
 from gateway.dialects.openai.incoming import EventReader
 from gateway.dialects.openai.outgoing import render_request
 from gateway.dialects.openai.parameters import MOST_STOPS
@@ -37,6 +38,7 @@ class OpenAIProvider:
             body = orjson.dumps({**request.wire, "model": deployment.upstream_model})
             return await self._post(body, deployment, streams=False, path="/embeddings")
         if request.dialect == self.dialect:
+            say_extras(request, self.dialect)  # the wire says them, except what is refused
             body = render_body(request, deployment.upstream_model, max_output_tokens)
             return await self._post(body, deployment, streams=request.stream)
         body = render_request(request, deployment.upstream_model, max_output_tokens)

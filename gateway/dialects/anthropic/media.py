@@ -25,9 +25,9 @@ def parse_image(block: Mapping[str, Any], path: str) -> Media:
     path = f"{path}.source"
     match fields.required(source, "type", path, fields.string):
         case "base64":
-            return Media("image", _data_url(source, path, IMAGE_TYPE))
+            return Media("image", _data_url(source, path, IMAGE_TYPE), path=path)
         case "url":
-            return Media("image", _public_url(source, path))
+            return Media("image", _public_url(source, path), path=path)
         case kind:
             raise _wrong_source(path, kind, "'base64', 'url'")
 
@@ -47,10 +47,10 @@ def parse_document(block: Mapping[str, Any], path: str) -> tuple[Part, ...]:
     about = tuple(text for text in (title, context) if text)
     match fields.required(source, "type", path, fields.string):
         case "base64":
-            pdf = Media("document", _data_url(source, path, PDF_TYPE), name=title)
+            pdf = Media("document", _data_url(source, path, PDF_TYPE), name=title, path=path)
             return (context, pdf) if context else (pdf,)
         case "url":
-            pdf = Media("document", _public_url(source, path), name=title)
+            pdf = Media("document", _public_url(source, path), name=title, path=path)
             return (context, pdf) if context else (pdf,)
         case "text":
             fields.required(source, "media_type", path, TEXT_TYPE)

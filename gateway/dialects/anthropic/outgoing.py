@@ -6,12 +6,14 @@ read by one reader then, and a caller who leaves ends the upstream's work at onc
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import orjson
 
-from gateway.chat import ChatRequest, FormatKind, Media, Message, ToolCall, ToolMode
+from gateway.chat import ChatRequest, FormatKind, Media, Message, Part, ToolCall, ToolMode
+from gateway.dialects.extras import not_carried, say_extras
 from kernel.errors import NotCarriedError
 
 _SYSTEM = ("system", "developer")
@@ -29,7 +31,7 @@ def render_request(request: ChatRequest, upstream_model: str, max_output_tokens:
     system, messages = _render_system(request), _render_turns(request)
     if not messages:  # system text alone asks as the user would
         if not system:
-            raise _not_carried("messages", "An empty conversation")
+            raise not_carried(request.messages[0].path, "An empty conversation")
         system, messages = "", [{"role": "user", "content": system}]
     body: dict[str, Any] = {
         "model": upstream_model,
@@ -41,18 +43,41 @@ def render_request(request: ChatRequest, upstream_model: str, max_output_tokens:
         body["system"] = system
     if stops := [stop for stop in request.stop if stop.strip()]:
         body["stop_sequences"] = stops
-    if request.temperature is not None:
-        body["temperature"] = min(1, request.temperature)
-    elif request.top_p is not None:  # these models take one of the two
-        body["top_p"] = request.top_p
     if request.user is not None:
         body["metadata"] = {"user_id": request.user}
-    return orjson.dumps({**body, **_render_tools(request), **_render_output(request)})
+    return orjson.dumps(
+        {
+            **body,
+            **_render_sampling(request),
+            **_render_tools(request),
+            **_render_output(request),
+            **say_extras(request, "anthropic"),
+        }
+    )
+
+
+def _render_sampling(request: ChatRequest) -> dict[str, Any]:
+    """Say how tokens are drawn, which only steers: beside thinking these models refuse it."""
+    fields: dict[str, Any] = {}
+    if _thinks(request):
+        return fields
+    if request.temperature is not None:
+        fields["temperature"] = min(1, request.temperature)
+    elif request.top_p is not None:  # these models take one of the two
+        fields["top_p"] = request.top_p
+    if request.top_k is not None:
+        fields["top_k"] = request.top_k
+    return fields
+
+
+def _thinks(request: ChatRequest) -> bool:
+    """Tell whether to ask for thinking, which these models refuse beside a tool they must call."""
+    return request.is_thinking and request.tool_mode is not ToolMode.REQUIRED
 
 
 def _render_output(request: ChatRequest) -> dict[str, Any]:
     if request.top_logprobs is not None:
-        raise _not_carried("logprobs", "A question for log probabilities")
+        raise not_carried("logprobs", "A question for log probabilities")
     fields: dict[str, Any] = {}
     config: dict[str, Any] = {}
     if request.response_format.kind is FormatKind.JSON_SCHEMA:
@@ -61,7 +86,7 @@ def _render_output(request: ChatRequest) -> dict[str, Any]:
         fields["thinking"] = {"type": "disabled"}
     elif request.effort is not None:
         config["effort"] = request.effort
-    if request.is_thinking and request.tool_mode is not ToolMode.REQUIRED:
+    if _thinks(request):
         fields["thinking"] = {"type": "adaptive"}
     if config:
         fields["output_config"] = config
@@ -83,6 +108,7 @@ def _render_tools(request: ChatRequest) -> dict[str, Any]:
             "name": tool.name,
             **({"description": tool.description} if tool.description else {}),
             "input_schema": {"type": "object", **tool.parameters},
+            **({} if tool.strict is None else {"strict": tool.strict}),
         }
         for tool in offered
     ]
@@ -106,9 +132,9 @@ def _render_turns(request: ChatRequest) -> list[dict[str, Any]]:
         if message.tool_calls:
             calls = _with_ids(message.tool_calls, place)
         role = "assistant" if message.role == "assistant" else "user"
-        blocks = list(_render_blocks(message, calls, f"messages[{place}]"))
+        blocks = list(_render_blocks(message, calls))
         if not blocks and role == "user":
-            raise _not_carried(f"messages[{place}].content", "An empty message")
+            raise not_carried(message.path, "An empty message")
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"] += blocks
         elif blocks:
@@ -118,55 +144,59 @@ def _render_turns(request: ChatRequest) -> list[dict[str, Any]]:
 
 def _with_ids(calls: Iterable[ToolCall], place: int) -> list[ToolCall]:
     """Give old function calls, which have no id, one that their result will name."""
-    return [
-        call if call.call_id else ToolCall(f"call_{place}", call.name, call.arguments)
-        for call in calls
-    ]
+    return [call if call.call_id else replace(call, call_id=f"call_{place}") for call in calls]
 
 
-def _render_blocks(message: Message, calls: list[ToolCall], path: str) -> Iterable[dict[str, Any]]:
+def _render_blocks(message: Message, calls: list[ToolCall]) -> Iterable[dict[str, Any]]:
     if message.role in ("tool", "function"):
-        yield _render_result(message, calls, path)
+        yield _render_result(message, calls)
         return
-    for part in message.parts or (message.text,):
-        if isinstance(part, Media):
-            yield _render_media(part, path)
-        elif part.strip():
-            yield {"type": "text", "text": part}
-    for number, call in enumerate(calls if message.tool_calls else ()):
-        where = f"{path}.tool_calls[{number}].function.arguments"
+    yield from _render_parts(message.parts or (message.text,))
+    for call in calls if message.tool_calls else ():
         yield {
             "type": "tool_use",
             "id": call.call_id,
             "name": call.name,
-            "input": _parse_arguments(call.arguments, where),
+            "input": _parse_arguments(call),
         }
 
 
-def _render_result(message: Message, calls: list[ToolCall], path: str) -> dict[str, Any]:
+def _render_parts(parts: Iterable[Part]) -> Iterable[dict[str, Any]]:
+    for part in parts:
+        if isinstance(part, Media):
+            yield _render_media(part)
+        elif part.strip():
+            yield {"type": "text", "text": part}
+
+
+def _render_result(message: Message, calls: list[ToolCall]) -> dict[str, Any]:
     """Answer a call by its id, an old function call by its name."""
     call_id = message.tool_call_id
     if call_id is None:
         named = [call.call_id for call in calls if call.name == message.name]
         if not named:
-            raise _not_carried(f"{path}.name", "A function's result without its call")
+            where = message.path.removesuffix("content") + "name"
+            raise not_carried(where, "A function's result without its call")
         call_id = named[0]
-    return {"type": "tool_result", "tool_use_id": call_id, "content": message.text}
+    content = list(_render_parts(message.parts)) if message.parts else message.text
+    return {"type": "tool_result", "tool_use_id": call_id, "content": content}
 
 
-def _parse_arguments(arguments: str, path: str) -> Mapping[str, Any]:
+def _parse_arguments(call: ToolCall) -> Mapping[str, Any]:
     try:
-        value = orjson.loads(arguments or "{}")
+        value = orjson.loads(call.arguments or "{}")
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise NotCarriedError("The arguments of a tool call must be a JSON object.", param=path)
+        raise NotCarriedError(
+            "The arguments of a tool call must be a JSON object.", param=call.path
+        )
     return value
 
 
-def _render_media(media: Media, path: str) -> dict[str, Any]:
+def _render_media(media: Media) -> dict[str, Any]:
     if media.kind in _NEVER_TAKEN:
-        raise _not_carried(f"{path}.content", _NEVER_TAKEN[media.kind])
+        raise not_carried(media.path, _NEVER_TAKEN[media.kind])
     block: dict[str, Any] = {"type": media.kind, "source": {"type": "url", "url": media.url}}
     if media.url[:5].lower() == "data:":
         head, _, data = media.url.partition(",")
@@ -175,7 +205,3 @@ def _render_media(media: Media, path: str) -> dict[str, Any]:
     if media.name:
         block["title"] = media.name
     return block
-
-
-def _not_carried(path: str, what: str) -> NotCarriedError:
-    return NotCarriedError(f"{what} cannot be sent to this model.", param=path)

@@ -13,6 +13,7 @@ from gateway.chat import ChatRequest
 from gateway.dialects.anthropic import fields
 from gateway.dialects.anthropic.blocks import check_cache_control
 from gateway.dialects.anthropic.errors import NO_THREADS
+from gateway.dialects.anthropic.extras import find_extras
 from gateway.dialects.anthropic.fields import Check, refusal
 from gateway.dialects.anthropic.messages import parse_messages, parse_system
 from gateway.dialects.anthropic.tools import parse_output, parse_tools
@@ -116,6 +117,7 @@ def check_request(
         is_thinking=thinking is not None and thinking["type"] != "disabled",
         dialect="anthropic",
         call_prefix="toolu_",
+        extras=find_extras(wire),
     )
     try:
         room = find_room(request, limit, context_tokens)
@@ -151,11 +153,13 @@ def _check_thinking(thinking: Mapping[str, Any] | None, limit: int | None) -> No
 
 
 def _effort(thinking: Mapping[str, Any] | None) -> str | None:
-    """Say in words what a budget of thinking asks for; adaptive thinking leaves it open."""
-    if thinking is None or thinking["type"] in ("adaptive", "between_tools"):
+    """Say in words what a budget of thinking asks for; adaptive thinking leaves it open.
+
+    So does disabled thinking, which is what nobody has to say here: OpenAI's older models refuse to
+    be told, and the newer ones do not think unless they are.
+    """
+    if thinking is None or thinking["type"] != "enabled":
         return None
-    if thinking["type"] == "disabled":
-        return "none"
     budget = thinking["budget_tokens"]
     if budget < _MEDIUM_BUDGET:
         return "low"

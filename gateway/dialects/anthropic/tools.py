@@ -83,14 +83,14 @@ def _parse_tool(wire: Any, path: str) -> Tool:
     if not _NAME.fullmatch(name):
         raise refusal(f"{path}.name", f"String should match pattern '^{_NAME.pattern}$'")
     description = fields.optional(wire, "description", path, fields.string)
-    fields.optional(wire, "strict", path, fields.boolean)
+    strict = fields.optional(wire, "strict", path, fields.boolean)
     check_cache_control(wire, path)
     schema = fields.required(wire, "input_schema", path, fields.mapping)
     definition = _dump({"name": name, "description": description or "", "parameters": schema})
     check_schema(schema, definition, f"{path}.input_schema")
     if schema.get("type") != "object":
         raise refusal(f"{path}.input_schema.type", "Input should be 'object'")
-    return Tool(name, schema, definition, description or "")
+    return Tool(name, schema, definition, description or "", strict, path)
 
 
 def check_schema(schema: Mapping[str, Any], definition: str, path: str) -> None:

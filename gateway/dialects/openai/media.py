@@ -28,7 +28,8 @@ def parse_image(part: Mapping[str, Any], path: str) -> Media:
     path = f"{path}.image_url"
     url = fields.required(image, "url", path, fields.string)
     check_image_url(url, f"{path}.url")
-    return Media("image", url, fields.optional(image, "detail", path, DETAIL) or "auto")
+    detail = fields.optional(image, "detail", path, DETAIL) or "auto"
+    return Media("image", url, detail, path=path)
 
 
 def check_image_url(url: str, param: str) -> None:
@@ -42,7 +43,7 @@ def parse_video(part: Mapping[str, Any], path: str) -> Media:
     path = f"{path}.video_url"
     url = fields.required(video, "url", path, fields.string)
     _check_url(url, f"{path}.url", _VIDEO_DATA, "video")
-    return Media("video", url)
+    return Media("video", url, path=path)
 
 
 def parse_audio(part: Mapping[str, Any], path: str) -> Media:
@@ -52,7 +53,7 @@ def parse_audio(part: Mapping[str, Any], path: str) -> Media:
     text = fields.required(audio, "data", path, fields.string)
     form = fields.required(audio, "format", path, AUDIO_FORMAT)
     _check_base64(text, f"{path}.data")
-    return Media("audio", f"data:audio/{form};base64,{text}")
+    return Media("audio", f"data:audio/{form};base64,{text}", path=path)
 
 
 def parse_file(part: Mapping[str, Any], path: str) -> Media:
@@ -64,7 +65,7 @@ def parse_file(part: Mapping[str, Any], path: str) -> Media:
     url = fields.required(file, "file_data", path, fields.string)
     name = fields.optional(file, "filename", path, fields.string) or ""
     check_pdf(url, f"{path}.file_data")
-    return Media("document", url, name=name)
+    return Media("document", url, name=name, path=path)
 
 
 def check_pdf(url: str, param: str) -> None:

@@ -65,15 +65,15 @@ def _parse_message(wire: Any, path: str) -> Message:
 
 def _parse_plain(wire: Mapping[str, Any], path: str) -> Message:
     content = _parse_content(wire, path, _TEXT_PARTS)
-    return Message(wire["role"], content.text, _name(wire, path))
+    return Message(wire["role"], content.text, _name(wire, path), path=f"{path}.content")
 
 
 def _parse_user(wire: Mapping[str, Any], path: str) -> Message:
     content = _parse_content(wire, path, _USER_PARTS)
-    name = _name(wire, path)
+    name, where = _name(wire, path), f"{path}.content"
     if not content.media:
-        return Message("user", content.text, name)
-    return Message("user", content.text, name, media=content.media, parts=content.parts)
+        return Message("user", content.text, name, path=where)
+    return Message("user", content.text, name, media=content.media, parts=content.parts, path=where)
 
 
 def _parse_assistant(wire: Mapping[str, Any], path: str) -> Message:
@@ -86,19 +86,26 @@ def _parse_assistant(wire: Mapping[str, Any], path: str) -> Message:
     # of an earlier answer: it goes on as it came, and its receiver charges for it
     thought = wire.get("reasoning_content")
     thoughts = (Thought(thought),) if thought and type(thought) is str else ()
-    return Message("assistant", text, _name(wire, path), tool_calls=calls, thoughts=thoughts)
+    return Message(
+        "assistant",
+        text,
+        _name(wire, path),
+        tool_calls=calls,
+        thoughts=thoughts,
+        path=f"{path}.content",
+    )
 
 
 def _parse_tool(wire: Mapping[str, Any], path: str) -> Message:
     call_id = fields.required(wire, "tool_call_id", path, fields.string)
     content = _parse_content(wire, path, _TEXT_PARTS)
-    return Message("tool", content.text, _name(wire, path), call_id)
+    return Message("tool", content.text, _name(wire, path), call_id, path=f"{path}.content")
 
 
 def _parse_function(wire: Mapping[str, Any], path: str) -> Message:
     name = fields.required(wire, "name", path, fields.string)
     text = fields.optional(wire, "content", path, fields.string)
-    return Message("function", text or "", name)
+    return Message("function", text or "", name, path=f"{path}.content")
 
 
 _PARSERS: Mapping[str, Callable[[Mapping[str, Any], str], Message]] = MappingProxyType(
@@ -190,7 +197,7 @@ def _parse_calls(wire: Mapping[str, Any], path: str) -> tuple[ToolCall, ...]:
 def _parse_function_call(function: Mapping[str, Any], path: str, call_id: str) -> ToolCall:
     name = fields.required(function, "name", path, fields.string)
     arguments = fields.required(function, "arguments", path, fields.string)
-    return ToolCall(call_id, name, arguments)
+    return ToolCall(call_id, name, arguments, f"{path}.arguments")
 
 
 def _check_tool_turns(messages: Sequence[Message]) -> None:

@@ -10,71 +10,90 @@ from typing import Any
 
 import orjson
 
-from gateway.chat import ChatRequest, FormatKind, Media, Message, Part, ToolMode
+from gateway.chat import ChatRequest, FormatKind, Media, Message, Part, Tool, ToolMode
+from gateway.dialects.extras import not_carried, say_extras
+from gateway.dialects.json_schema import is_closed
 from gateway.dialects.openai.parameters import MOST_STOPS
 from gateway.dialects.openai.tools import MOST_NAME_LENGTH, MOST_TOOLS
-from kernel.errors import NotCarriedError
 
 
-def render_request(request: ChatRequest, upstream_model: str, max_output_tokens: int) -> bytes:
-    """Return the body.
+def render_request(
+    request: ChatRequest, upstream_model: str, max_output_tokens: int, limit_field: str = ""
+) -> bytes:
+    """Return the body; ``limit_field`` is the upstream's name for the limit, where that is known.
 
     Raises:
         NotCarriedError: for what cannot be said in this dialect, with its field.
 
     """
-    limit = request.max_tokens or max_output_tokens
+    if not limit_field:  # models that think know the limit by its new name only
+        limit_field = "max_tokens" if request.effort is None else "max_completion_tokens"
     body: dict[str, Any] = {
         "model": upstream_model,
         "messages": list(_render_messages(request)),
         "stream": True,
         "stream_options": {"include_usage": True},
+        limit_field: request.max_tokens or max_output_tokens,
     }
-    if request.effort is None:
-        body["max_tokens"] = limit
-    else:  # models that think know the limit by its new name only
-        body["max_completion_tokens"] = limit
+    if request.effort is not None:
         body["reasoning_effort"] = request.effort
     if 0 < len(request.stop) <= MOST_STOPS:
         body["stop"] = list(request.stop)
     plain = {"temperature": request.temperature, "top_p": request.top_p, "user": request.user}
     body |= {name: value for name, value in plain.items() if value is not None}
-    if request.response_format.kind is FormatKind.JSON_SCHEMA:
-        form = {"name": "answer", "schema": request.response_format.schema}
-        body["response_format"] = {"type": "json_schema", "json_schema": form}
-    elif request.response_format.kind is FormatKind.JSON_OBJECT:
-        body["response_format"] = {"type": "json_object"}
-    return orjson.dumps({**body, **_render_tools(request)})
+    return orjson.dumps(
+        {
+            **body,
+            **_render_format(request),
+            **_render_tools(request),
+            **say_extras(request, "openai"),
+        }
+    )
+
+
+def _render_format(request: ChatRequest) -> dict[str, Any]:
+    """Say the form of the text. Anthropic's always binds; here only what says so, and is closed."""
+    form = request.response_format
+    if form.kind is FormatKind.TEXT:
+        return {}
+    if form.kind is FormatKind.JSON_OBJECT:
+        return {"response_format": {"type": "json_object"}}
+    wire: dict[str, Any] = {"name": form.name, "schema": form.schema}
+    if form.description:
+        wire["description"] = form.description
+    if form.strict is not None:
+        wire["strict"] = form.strict
+    elif request.dialect == "anthropic" and is_closed(form.schema):
+        wire["strict"] = True
+    return {"response_format": {"type": "json_schema", "json_schema": wire}}
 
 
 def _render_tools(request: ChatRequest) -> dict[str, Any]:
     if not request.defined_tools:
         return {}
-    if len(request.defined_tools) > MOST_TOOLS:
-        raise _not_carried("tools", f"More than {MOST_TOOLS} tools")
-    for place, tool in enumerate(request.defined_tools):
-        if len(tool.name) > MOST_NAME_LENGTH:
-            raise _not_carried(f"tools.{place}.name", f"A name over {MOST_NAME_LENGTH} characters")
+    is_named = request.tool_mode is ToolMode.REQUIRED and len(request.tools) == 1
+    offered = request.defined_tools if is_named else request.tools  # none but those allowed
+    if len(offered) > MOST_TOOLS:
+        raise not_carried("tools", f"More than {MOST_TOOLS} tools")
     choice: Any = request.tool_mode.value
-    if request.tool_mode is ToolMode.REQUIRED and len(request.tools) < len(request.defined_tools):
+    if is_named and len(offered) > 1:
         choice = {"type": "function", "function": {"name": request.tools[0].name}}
-    fields: dict[str, Any] = {
-        "tools": [
-            {
-                "type": "function",
-                "function": {
-                    "name": tool.name,
-                    **({"description": tool.description} if tool.description else {}),
-                    "parameters": tool.parameters,
-                },
-            }
-            for tool in request.defined_tools
-        ],
-        "tool_choice": choice,
-    }
+    fields = {"tools": [_render_tool(tool) for tool in offered], "tool_choice": choice}
     if not request.parallel_tool_calls:
         fields["parallel_tool_calls"] = False
     return fields
+
+
+def _render_tool(tool: Tool) -> dict[str, Any]:
+    if len(tool.name) > MOST_NAME_LENGTH:
+        raise not_carried(f"{tool.path}.name", f"A name over {MOST_NAME_LENGTH} characters")
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description:
+        function["description"] = tool.description
+    function["parameters"] = tool.parameters
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
 
 
 def _render_messages(request: ChatRequest) -> Iterable[dict[str, Any]]:
@@ -86,7 +105,8 @@ def _render_messages(request: ChatRequest) -> Iterable[dict[str, Any]]:
             shown = []
         match message.role:
             case "assistant":
-                yield _render_assistant(message)
+                if message.text or message.tool_calls:  # one that says nothing is not a turn here
+                    yield _render_assistant(message)
             case "tool":
                 text = f"Error: {message.text}" if message.is_error else message.text
                 yield {"role": "tool", "tool_call_id": message.tool_call_id, "content": text}
@@ -122,16 +142,13 @@ def _render_parts(parts: Iterable[Part]) -> list[dict[str, Any]]:
 
 def _render_media(media: Media) -> dict[str, Any]:
     if media.kind == "image":
-        return {"type": "image_url", "image_url": {"url": media.url}}
+        detail = {} if media.detail == "auto" else {"detail": media.detail}
+        return {"type": "image_url", "image_url": {"url": media.url, **detail}}
     if media.kind == "audio":
         head, _, text = media.url.partition(",")
         form = head.removeprefix("data:audio/").partition(";")[0]
         return {"type": "input_audio", "input_audio": {"data": text, "format": form}}
     if not media.url.startswith("data:"):
-        raise _not_carried("messages", "A document by its address")
+        raise not_carried(media.path, "A document by its address")
     file = {"file_data": media.url, "filename": media.name or "document.pdf"}
     return {"type": "file", "file": file}
-
-
-def _not_carried(path: str, what: str) -> NotCarriedError:
-    return NotCarriedError(f"{what} cannot be sent to this model.", param=path)

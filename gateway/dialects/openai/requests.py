@@ -16,6 +16,7 @@ from gateway.chat import ChatRequest
 from gateway.dialects.base import Envelope
 from gateway.dialects.bodies import MOST_MODELS, PromptTooLongError, find_room, parse_body
 from gateway.dialects.openai import fields
+from gateway.dialects.openai.extras import find_extras
 from gateway.dialects.openai.fields import missing, refusal
 from gateway.dialects.openai.functions import has_functions, parse_functions
 from gateway.dialects.openai.messages import parse_messages
@@ -133,16 +134,27 @@ def check_request(
         wire.get("parallel_tool_calls") is not False and not is_legacy,
         parse_format(wire.get("response_format")),
         top_p=wire.get("top_p"),
+        top_k=_top_k(wire.get("top_k")),
         user=wire.get("safety_identifier") or wire.get("user"),
         effort=EFFORTS.get(wire.get("reasoning_effort") or ""),
         is_thinking=wire.get("reasoning_effort") not in WITHOUT_THINKING,
         top_logprobs=_top_logprobs(wire),
+        extras=find_extras(wire),
     )
+    return _fit(request, output_limit, context_tokens)
+
+
+def _fit(request: ChatRequest, limit: int, context_tokens: int) -> ChatRequest:
     try:
-        room = find_room(request, output_limit, context_tokens)
+        room = find_room(request, limit, context_tokens)
     except PromptTooLongError as error:
         raise _too_long(error.tokens, context_tokens) from error
-    return request if room == output_limit else replace(request, max_tokens=room)
+    return request if room == limit else replace(request, max_tokens=room)
+
+
+def _top_k(value: int | None) -> int | None:
+    """Return how many tokens are drawn from; 0 and -1 say all of them."""
+    return value if value is not None and value > 0 else None
 
 
 def _top_logprobs(wire: Mapping[str, Any]) -> int | None:

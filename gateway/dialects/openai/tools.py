@@ -69,7 +69,7 @@ def parse_definition(function: Mapping[str, Any], path: str) -> Tool:
     """
     name = required_name(function, path)
     description = fields.optional(function, "description", path, fields.string)
-    fields.optional(function, "strict", path, fields.boolean)
+    strict = fields.optional(function, "strict", path, fields.boolean)
     parameters = fields.optional(function, "parameters", path, fields.mapping) or {}
     definition = _dump({"name": name, "description": description or "", "parameters": parameters})
     _check_schema(parameters, definition, f"{path}.parameters")
@@ -77,7 +77,7 @@ def parse_definition(function: Mapping[str, Any], path: str) -> Tool:
         raise refusal(
             f"{path}.parameters", "The parameters of a function must be a schema of type 'object'."
         )
-    return Tool(name, parameters, definition, description or "")
+    return Tool(name, parameters, definition, description or "", strict, path)
 
 
 def _function_of(wire: Mapping[str, Any], path: str) -> Mapping[str, Any]:
@@ -191,10 +191,13 @@ def parse_schema_format(holder: Mapping[str, Any], path: str) -> ResponseFormat:
         BadRequestError: no name, or a schema of a wrong shape.
 
     """
-    required_name(holder, path)
-    fields.optional(holder, "strict", path, fields.boolean)
-    fields.optional(holder, "description", path, fields.string)
+    name = required_name(holder, path)
+    strict = fields.optional(holder, "strict", path, fields.boolean)
+    description = fields.optional(holder, "description", path, fields.string) or ""
     schema = fields.optional(holder, "schema", path, fields.mapping) or {"type": "object"}
     definition = _dump(schema)
     _check_schema(schema, definition, f"{path}.schema")
-    return ResponseFormat(FormatKind.JSON_SCHEMA, schema, definition, f"{path}.schema")
+    where = f"{path}.schema"
+    return ResponseFormat(
+        FormatKind.JSON_SCHEMA, schema, definition, where, name, description, strict
+    )

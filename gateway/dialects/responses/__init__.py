@@ -8,11 +8,9 @@ from collections.abc import Iterable
 from gateway.chat import Answer, ChatRequest, StreamEvent
 from gateway.dialects.base import Dialect, Envelope, StreamRenderer
 from gateway.dialects.openai import OpenAIDialect
-from gateway.dialects.openai.errors import render_error_at
 from gateway.dialects.receipts import Receipt
 from gateway.dialects.responses import answers, requests
 from gateway.dialects.responses.stream import ResponsesStream
-from kernel.errors import TollgateError
 
 
 class ResponsesDialect(OpenAIDialect):
@@ -39,11 +37,6 @@ class ResponsesDialect(OpenAIDialect):
 
     def open_stream(self, request: ChatRequest, answer: Answer) -> StreamRenderer:
         return ResponsesStream(request, answer)
-
-    def render_error(self, error: TollgateError, request_id: str) -> bytes:
-        # what only a provider can refuse is named by the neutral request's field
-        is_neutral = error.param is not None and error.param.startswith("messages")
-        return render_error_at(error, "input" if is_neutral else error.param)
 
 
 DIALECT: Dialect = ResponsesDialect()

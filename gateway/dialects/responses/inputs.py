@@ -31,7 +31,7 @@ def parse_input(sent: Any) -> tuple[Message, ...]:
 
     """
     if type(sent) is str:
-        return (Message("user", sent),)
+        return (Message("user", sent, path="input"),)
     if type(sent) is not list:
         raise wrong_type("input", "a string or an array", sent)
     turns: list[Message] = []
@@ -60,7 +60,7 @@ def _take(wire: Any, path: str, turns: list[Message], open_calls: dict[str, int]
             if turns and turns[-1].role == "assistant":
                 turns[-1] = replace(turns[-1], tool_calls=(*turns[-1].tool_calls, call))
             else:
-                turns.append(Message("assistant", "", tool_calls=(call,)))
+                turns.append(Message("assistant", "", tool_calls=(call,), path=path))
         case "function_call_output":
             result = _parse_output(wire, path)
             assert result.tool_call_id is not None, "a result names its call"
@@ -82,26 +82,32 @@ def _parse_call(wire: Mapping[str, Any], path: str) -> ToolCall:
         fields.required(wire, "call_id", path, fields.string),
         fields.required(wire, "name", path, fields.string),
         fields.required(wire, "arguments", path, fields.string),
+        f"{path}.arguments",
     )
 
 
 def _parse_output(wire: Mapping[str, Any], path: str) -> Message:
     call_id = fields.required(wire, "call_id", path, fields.string)
     output = fields.required(wire, "output", path, fields.any_value)
-    parts = _parse_parts(output, f"{path}.output", ("input_text",))
-    return Message("tool", _join(parts), tool_call_id=call_id)
+    where = f"{path}.output"
+    parts = _parse_parts(output, where, _ASKING)
+    return _with_parts(Message("tool", "", tool_call_id=call_id, path=where), parts)
 
 
 def _parse_message(wire: Mapping[str, Any], path: str) -> Message:
     role = fields.required(wire, "role", path, _ROLE)
     content = fields.required(wire, "content", path, fields.any_value)
-    parts = _parse_parts(content, f"{path}.content", _PARTS[role])
+    where = f"{path}.content"
+    if role == "user" and content == []:
+        raise refusal(where, f"Invalid '{where}': the array of parts is empty.", "empty_array")
+    parts = _parse_parts(content, where, _PARTS[role])
+    return _with_parts(Message(role, "", path=where), parts)
+
+
+def _with_parts(message: Message, parts: Sequence[Part]) -> Message:
     media = tuple([part for part in parts if isinstance(part, Media)])
-    return Message(role, _join(parts), media=media, parts=tuple(parts) if media else ())
-
-
-def _join(parts: Sequence[Part]) -> str:
-    return "\n".join(part for part in parts if isinstance(part, str))
+    text = "\n".join(part for part in parts if isinstance(part, str))
+    return replace(message, text=text, media=media, parts=tuple(parts) if media else ())
 
 
 def _parse_parts(content: Any, path: str, kinds: tuple[str, ...]) -> list[Part]:
@@ -109,8 +115,6 @@ def _parse_parts(content: Any, path: str, kinds: tuple[str, ...]) -> list[Part]:
         return [content]
     if type(content) is not list:
         raise wrong_type(path, "a string or an array of parts", content)
-    if not content and kinds == _ASKING:
-        raise refusal(path, f"Invalid '{path}': the array of parts is empty.", "empty_array")
     return [_parse_part(part, f"{path}[{place}]", kinds) for place, part in enumerate(content)]
 
 
@@ -137,15 +141,18 @@ def _parse_image(part: Mapping[str, Any], path: str) -> Media:
         raise unsupported(f"{path}.file_id", "A picture by its id")
     url = fields.required(part, "image_url", path, fields.string)
     check_image_url(url, f"{path}.image_url")
-    return Media("image", url, fields.optional(part, "detail", path, DETAIL) or "auto")
+    detail = fields.optional(part, "detail", path, DETAIL) or "auto"
+    return Media("image", url, detail, path=f"{path}.image_url")
 
 
 def _parse_file(part: Mapping[str, Any], path: str) -> Media:
     if part.get("file_data") is None:
         raise _no_file(part, path)
     url = fields.required(part, "file_data", path, fields.string)
-    check_pdf(url, f"{path}.file_data")
-    return Media("document", url, name=fields.optional(part, "filename", path, fields.string) or "")
+    where = f"{path}.file_data"
+    check_pdf(url, where)
+    name = fields.optional(part, "filename", path, fields.string) or ""
+    return Media("document", url, name=name, path=where)
 
 
 def _no_file(part: Mapping[str, Any], path: str) -> BadRequestError:

@@ -13,9 +13,10 @@ from gateway.dialects.openai.fields import Check, missing, refusal
 from gateway.dialects.openai.parameters import check_metadata
 from gateway.dialects.openai.requests import EFFORTS, WITHOUT_THINKING, read_models
 from gateway.dialects.openai.tools import parse_schema_format
+from gateway.dialects.responses.extras import find_extras
 from gateway.dialects.responses.inputs import parse_input
 from gateway.dialects.responses.tools import parse_tools
-from gateway.dialects.schemas import NULL, STRING, nullable, object_of, schema_of, takes
+from gateway.dialects.schemas import NULL, STRING, array_of, nullable, object_of, schema_of, takes
 
 _EFFORT = fields.one_of("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _FORMAT = fields.one_of("text", "json_object", "json_schema")
@@ -72,6 +73,7 @@ def check_request(
         effort=EFFORTS.get(effort or ""),
         is_thinking=effort not in WITHOUT_THINKING,
         dialect="responses",
+        extras=find_extras(wire),
     )
     return _fit(request, limit or max_output_tokens, context_tokens)
 
@@ -79,7 +81,14 @@ def check_request(
 def _parse_messages(wire: Mapping[str, Any]) -> tuple[Message, ...]:
     messages = parse_input(wire["input"])
     instructions = wire.get("instructions")
-    return messages if not instructions else (Message("system", instructions), *messages)
+    return (
+        messages
+        if not instructions
+        else (
+            Message("system", instructions, path="instructions"),
+            *messages,
+        )
+    )
 
 
 def _fit(request: ChatRequest, limit: int, context_tokens: int) -> ChatRequest:
@@ -144,6 +153,16 @@ def _refuse_odds(param: str, value: Any) -> None:
         raise fields.unsupported(param, "A question for log probabilities")
 
 
+@takes(array_of(STRING))
+def _check_include(param: str, value: Any) -> None:
+    """Let pass what belongs to tools and thinking that there are none of here."""
+    fields.array(param, value)
+    for place, name in enumerate(value):
+        fields.string(f"{param}[{place}]", name)
+        if name == "message.output_text.logprobs":
+            raise fields.unsupported(f"{param}[{place}]", "A question for log probabilities")
+
+
 @takes(NULL)
 def _refuse(param: str, _value: Any) -> None:
     raise fields.unsupported(param, f"'{param}'")
@@ -163,9 +182,11 @@ PARAMETERS: Mapping[str, Check] = MappingProxyType(
         "user": fields.string,
         "safety_identifier": fields.string,
         "prompt_cache_key": fields.string,
+        "prompt_cache_options": fields.mapping,
+        "prompt_cache_retention": fields.string,
         "service_tier": fields.string,
         "truncation": fields.one_of("auto", "disabled"),
-        "include": fields.array,
+        "include": _check_include,
         "reasoning": _check_reasoning,
         "text": _check_text,
         "top_logprobs": _refuse_odds,

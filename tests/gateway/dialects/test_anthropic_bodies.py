@@ -264,7 +264,7 @@ def test_parameters_arrive() -> None:
     ("thinking", "effort", "is_thinking"),
     [
         (None, None, False),
-        ({"type": "disabled"}, "none", False),
+        ({"type": "disabled"}, None, False),
         ({"type": "adaptive"}, None, True),
         ({"type": "between_tools"}, None, True),
         ({"type": "enabled", "budget_tokens": 1024}, "low", True),

@@ -17,6 +17,7 @@ from gateway.chat import (
     ToolCallDelta,
     ToolCallStarted,
 )
+from gateway.dialects.anthropic.outgoing import render_request
 from gateway.dialects.receipts import Receipt
 from gateway.dialects.responses import DIALECT
 from kernel.errors import NotCarriedError, UpstreamError
@@ -239,11 +240,14 @@ def test_what_was_asked_is_said_again() -> None:
 
 
 def test_what_a_provider_cannot_take_is_named_by_this_wires_field() -> None:
-    error = NotCarriedError("A recording cannot be sent.", param="messages[0].content")
+    request = ask([{"role": "user", "content": ""}, {"role": "user", "content": "Hello"}])
 
-    assert orjson.loads(DIALECT.render_error(error, "req_1"))["error"] == {
-        "message": "A recording cannot be sent.",
+    with pytest.raises(NotCarriedError) as caught:
+        render_request(request, "up-1", 5)
+
+    assert orjson.loads(DIALECT.render_error(caught.value, "req_1"))["error"] == {
+        "message": "An empty message cannot be sent to this model.",
         "type": "invalid_request_error",
-        "param": "input",
+        "param": "input[0].content",
         "code": "unsupported_value",
     }

@@ -79,13 +79,13 @@ def test_a_json_object_that_is_none_is_the_upstreams_fault(chain: Chain, *, stre
             "openai",
             "anthropic",
             {"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}},
-            "messages[1].content",
+            "messages[1].content[0].video_url",
         ),
         (
             "anthropic",
             "openai",
             {"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}},
-            "messages",
+            "messages.0.content.0.source",
         ),
     ],
 )
@@ -95,6 +95,35 @@ def test_what_cannot_go_across_is_refused_by_its_field(
     acme = chain.tenant()
     body = body_of(dialect, f"{upstream}/hacxgpt", "x", streamed=False)
     body["messages"][-1]["content"] = [part]
+
+    answer = chain.ask(acme, dialect, body)
+
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert field in (error.get("param"), error["message"].partition(":")[0])
+    assert "cannot be sent to this model" in error["message"]
+    assert UsageEvent.objects.filter(org_id=acme.org.pk).count() == 0
+    assert_proven(chain.second.stores.database_url, chain.second.journals)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "upstream", "field", "value"),
+    [
+        ("openai", "openai", "service_tier", "priority"),
+        ("openai", "openai", "web_search_options", {}),
+        ("openai", "openai", "prediction", {"type": "content", "content": "x"}),
+        ("openai", "anthropic", "verbosity", "low"),
+        ("anthropic", "anthropic", "speed", "fast"),
+        ("anthropic", "anthropic", "inference_geo", "us"),
+        ("anthropic", "anthropic", "mcp_servers", [{"name": "x"}]),
+        ("anthropic", "openai", "context_management", {"edits": [{"type": "clear_tool_uses"}]}),
+    ],
+)
+def test_what_an_upstream_must_not_or_cannot_be_told_is_refused_and_nothing_moves(
+    chain: Chain, dialect: str, upstream: str, field: str, value: Any
+) -> None:
+    acme = chain.tenant()
+    body = body_of(dialect, f"{upstream}/hacxgpt", "x", streamed=True, **{field: value})
 
     answer = chain.ask(acme, dialect, body)
 

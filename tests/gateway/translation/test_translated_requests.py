@@ -115,6 +115,65 @@ def test_every_parameter_goes_to_openai_that_has_a_counterpart() -> None:
     }
 
 
+def test_where_thinking_is_asked_for_nothing_says_how_tokens_are_drawn() -> None:
+    drawn = {"temperature": 0.5, "top_p": 0.9, "top_k": 5}
+    tools = {"tools": [OPENAI_WEATHER], "tool_choice": "required"}
+
+    thinking = anthropic_body(reasoning_effort="high", **drawn)
+    plain = anthropic_body(reasoning_effort="none", **drawn)
+    calling = anthropic_body(reasoning_effort="high", **drawn, **tools)
+
+    assert thinking["thinking"] == {"type": "adaptive"}
+    assert drawn.keys().isdisjoint(thinking)
+    assert (plain["temperature"], plain["top_k"]) == (0.5, 5)
+    assert (calling["temperature"], calling["top_k"], "thinking" in calling) == (0.5, 5, False)
+
+
+@pytest.mark.parametrize(("asked", "sent"), [(5, 5), (1, 1), (0, None), (-1, None), (None, None)])
+def test_top_k_goes_to_anthropic_unless_it_is_off(asked: int | None, sent: int | None) -> None:
+    assert anthropic_body(top_k=asked).get("top_k") == sent
+
+
+@pytest.mark.parametrize("strict", [True, False, None])
+def test_strict_tools_stay_strict_both_ways(*, strict: bool | None) -> None:
+    said: dict[str, Any] = {} if strict is None else {"strict": strict}
+    weather: dict[str, Any] = dict(OPENAI_WEATHER)
+    function = {**weather["function"], **said}
+
+    to_anthropic_tool = anthropic_body(tools=[{**OPENAI_WEATHER, "function": function}])["tools"]
+    to_openai_tool = openai_body(tools=[{**ANTHROPIC_WEATHER, **said}])["tools"]
+
+    assert to_anthropic_tool == [{**ANTHROPIC_WEATHER, **said}]
+    assert to_openai_tool == [{"type": "function", "function": function}]
+
+
+CLOSED = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}},
+    "required": ["n"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "strict"),
+    [
+        (CLOSED, True),
+        ({**CLOSED, "properties": {"n": {"anyOf": [CLOSED, {"type": "null"}]}}}, True),
+        ({**CLOSED, "$defs": {"a": CLOSED}, "properties": {"n": {"$ref": "#/$defs/a"}}}, True),
+        ({**CLOSED, "required": []}, None),
+        ({**CLOSED, "additionalProperties": True}, None),
+        ({**CLOSED, "properties": {"n": {"type": ["object", "null"]}}}, None),
+        ({**CLOSED, "properties": {"n": {"type": "array", "items": SCHEMA}}}, None),
+        ({**CLOSED, "$defs": {"a": SCHEMA}}, None),
+    ],
+)
+def test_a_schema_binds_at_openai_where_it_can(schema: Any, strict: bool | None) -> None:  # noqa: FBT001 # parametrized
+    body = openai_body(output_config={"format": {"type": "json_schema", "schema": schema}})
+
+    assert body["response_format"]["json_schema"].get("strict") is strict
+
+
 def test_of_temperature_and_top_p_anthropic_takes_one() -> None:
     assert anthropic_body(top_p=0.3)["top_p"] == 0.3
     both = anthropic_body(top_p=0.3, temperature=0.2)
@@ -138,7 +197,7 @@ def test_effort_becomes_effort_or_thinking(effort: str, fields: Any) -> None:
 @pytest.mark.parametrize(
     ("thinking", "effort"),
     [
-        ({"type": "disabled"}, "none"),
+        ({"type": "disabled"}, None),
         ({"type": "adaptive"}, None),
         ({"type": "enabled", "budget_tokens": 1024}, "low"),
     ],
@@ -374,10 +433,10 @@ def refused(render: Any, request: ChatRequest) -> str | None:
                     ],
                 },
             ],
-            "messages[1].content",
+            "messages[1].content[0].video_url",
         ),
         ([{"role": "user", "content": ""}], "messages[0].content"),
-        ([{"role": "system", "content": ""}], "messages"),
+        ([{"role": "system", "content": ""}], "messages[0].content"),
         (
             [
                 {
@@ -387,7 +446,7 @@ def refused(render: Any, request: ChatRequest) -> str | None:
                 },
                 HELLO,
             ],
-            "messages[0].tool_calls[0].function.arguments",
+            "messages[0].function_call.arguments",
         ),
         ([HELLO, {"role": "function", "name": "f", "content": "x"}], "messages[1].name"),
     ],
@@ -413,7 +472,7 @@ def test_what_anthropic_cannot_be_told_is_refused_by_its_field(messages: Any, pa
                     }
                 ]
             },
-            "messages",
+            "messages.0.content.0.source",
         ),
         (
             {"tools": [{"name": "f" * 65, "input_schema": {"type": "object"}}]},
