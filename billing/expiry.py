@@ -36,16 +36,26 @@ with old as (
 update billing_hold h set idem_key = null from old
 where h.org_id = old.org_id and h.idem_key = old.idem_key
 """
+# a settled call whose answer could not be kept
+FREE: LiteralString = """
+update billing_hold h set idem_key = null where h.request_id in (
+  select k.request_id from billing_hold k
+  where k.idem_key is not null and k.closed_at < now() - interval '24 hours'
+    and not exists (select 1 from billing_idempotentanswer a
+                    where a.org_id = k.org_id and a.idem_key = k.idem_key)
+  order by k.closed_at limit %s for update skip locked)
+"""
 
 
 def purge_answers(connection: Connection[TupleRow]) -> int:
-    """Forget stored answers that are older than a day; bounded to 20 chunks a run."""
+    """Forget answers and free keys that are older than a day; bounded to 20 chunks a run each."""
     purged = 0
-    for _ in range(20):
-        gone = connection.execute(PURGE, (CHUNK,)).rowcount
-        purged += gone
-        if gone < CHUNK:
-            break
+    for statement in (PURGE, FREE):
+        for _ in range(20):
+            gone = connection.execute(statement, (CHUNK,)).rowcount
+            purged += gone
+            if gone < CHUNK:
+                break
     return purged
 
 

@@ -59,6 +59,11 @@ class Hold(models.Model):
             models.Index(
                 fields=["expires_at"], condition=models.Q(state="held"), name="hold_open_by_expiry"
             ),
+            models.Index(
+                fields=["closed_at"],
+                condition=models.Q(idem_key__isnull=False),
+                name="hold_keyed_by_end",
+            ),
         ]
 
     def __str__(self) -> str:

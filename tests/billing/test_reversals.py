@@ -1,15 +1,19 @@
 """A call that runs anew because its answer is not there is paid once."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from billing.budgets import create_budget
+from billing.database import connect_sync
+from billing.expiry import purge_answers
 from billing.holds import HoldRequest, Outcome
 from billing.models import (
     BudgetWindow,
     CreditGrant,
     GrantBurn,
+    Hold,
     IdempotentAnswer,
     LedgerTransaction,
     NetUsage,
@@ -113,6 +117,27 @@ def test_a_call_whose_answer_is_kept_is_neither_run_nor_reversed(database: str) 
     assert [refusal and refusal.why for refusal in answer.held.values()] == ["duplicate"]
     assert UsageReversal.objects.count() == 0
     assert acme.account.deferred_nanos == 10_000 - 3_000
+
+
+@pytest.mark.parametrize(("hours", "why"), [(23, "reused"), (25, None)])
+def test_a_key_without_a_stored_answer_is_free_after_a_day(
+    database: str, hours: int, why: str | None
+) -> None:
+    acme = make_tenant(credit_usd="0.00001")
+    version, price = make_price("m", output_usd="1.00")
+    first = keyed(hold_request(acme, version, 5_000))
+    run_tick(database, holds=[first])
+    end(database, first, price, Outcome.COMPLETED)
+    Hold.objects.update(closed_at=clock.now() - timedelta(hours=hours))
+
+    with connect_sync(database, "test", statement_timeout_ms=5_000) as connection:
+        freed = purge_answers(connection)
+    answer = run_tick(database, holds=[keyed(hold_request(acme, version, 5_000), "other")])
+
+    assert freed == (why is None)
+    assert [refusal and refusal.why for refusal in answer.held.values()] == [why]
+    assert acme.account.deferred_nanos == 10_000 - 3_000
+    assert UsageReversal.objects.count() == 0
 
 
 def test_another_body_under_the_key_reverses_nothing(database: str) -> None:
