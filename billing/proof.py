@@ -1,5 +1,7 @@
 """The proof: every equation over one snapshot of the books, and the journals beside them."""
 
+import fcntl
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,9 +14,11 @@ from psycopg.rows import TupleRow
 from billing.equations import EQUATIONS
 from billing.holds import Act
 from billing.journal import SUFFIX, read_records
+from kernel import clock
 from kernel.clock import monotonic
 
 ROWS_NAMED = 20
+ADOPTED_WITHIN_S = 60
 STORE: LiteralString = (
     "insert into billing_proofrun (at, is_clean, duration_ms, report)"
     " values (now(), %s, %s, %s::jsonb)"
@@ -75,17 +79,45 @@ def _rows(connection: Connection[TupleRow], query: LiteralString) -> list[list[s
 
 
 def _finals(journals: Path) -> set[str]:
-    """Return requests whose end is journalled by a process that has not marked it done."""
+    """Return requests whose journalled end must be in the books.
+
+    A process that marks an end as done has committed it. What a dead process left is adopted within
+    seconds: an end in a file that nobody has locked or written for a minute is owed.
+    """
     finals: set[str] = set()
+    orphaned: set[str] = set()
     done: set[str] = set()
     for path in sorted(journals.glob(f"*{SUFFIX}")) if journals.is_dir() else ():
-        records = read_records(_content(path))
-        for record in records:
+        is_orphan = _is_orphan(path)
+        for record in read_records(_content(path)):
             if record["t"] == "final" and record["act"] == Act.SETTLE:
                 finals.add(record["r"])
+                if is_orphan:
+                    orphaned.add(record["r"])
             elif record["t"] == "done":
                 done.update(record["ids"])
-    return {*finals} & done
+    return finals & done | orphaned
+
+
+def _is_orphan(path: Path) -> bool:
+    """Say whether a journal's process is gone for longer than adoption takes.
+
+    Its age is asked first: the lock of a file that a process has just made must not be touched.
+    """
+    try:
+        age_s = clock.now_s() - path.stat().st_mtime_ns // 10**9
+        if age_s < ADOPTED_WITHIN_S:
+            return False
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _content(path: Path) -> bytes:
