@@ -1,7 +1,8 @@
 """An upstream's stream as neutral events, for callers of another dialect, who ask for one choice.
 
-Servers differ: some name a call again with each piece, some end calls with ``stop``. Arguments that
-are no JSON object at the end are an upstream's fault, said before the caller takes them for good.
+Servers differ: some name a call again with each piece, some end calls with ``stop``, some add to
+several calls in turns. Arguments that are no JSON object at the end are an upstream's fault, said
+before the caller takes them for good.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +15,9 @@ from gateway.chat import (
     StreamEvent,
     TextDelta,
     ThinkingDelta,
-    ToolCallDelta,
-    ToolCallStarted,
     UsageReported,
 )
-from gateway.dialects.arguments import check_arguments
+from gateway.dialects.openai.calls import CallOrder
 from gateway.dialects.openai.passthrough import parse_usage
 from gateway.dialects.sse import FrameReader
 from gateway.tokenizer import count_tokens
@@ -48,7 +47,7 @@ class EventReader:
         self.is_done = False
         self.fault: TollgateError | None = None
         self._frames = FrameReader()
-        self._calls: dict[int, list[str]] = {}
+        self._calls: CallOrder | None = None
         self._is_finished = False
 
     def feed(self, data: bytes) -> list[StreamEvent]:
@@ -85,10 +84,10 @@ class EventReader:
             raise _odd()
         thought = _text(delta, "reasoning_content") or _text(delta, "reasoning")
         if thought:
-            events.append(ThinkingDelta(0, thought, count_tokens(thought)))
+            self._say(ThinkingDelta(0, thought, count_tokens(thought)), events)
         text = _text(delta, "content") + _text(delta, "refusal")
         if text:
-            events.append(TextDelta(0, text, count_tokens(text)))
+            self._say(TextDelta(0, text, count_tokens(text)), events)
         calls = delta.get("tool_calls") or []
         if not isinstance(calls, list):
             raise _odd()
@@ -98,37 +97,40 @@ class EventReader:
         if reason is not None and not self._is_finished:
             self._finish(str(reason), choice.get("stop_reason"), events)
 
+    def _say(self, event: StreamEvent, events: list[StreamEvent]) -> None:
+        if self._calls is None:
+            events.append(event)
+        else:
+            self._calls.say(event, events)
+
     def _read_call(self, call: Any, events: list[StreamEvent]) -> None:
         if not isinstance(call, dict) or not isinstance(call.get("function") or {}, dict):
             raise _odd()
         function = call.get("function") or {}
+        if self._calls is None:
+            self._calls = CallOrder()
         index = call.get("index", len(self._calls))
-        if index not in self._calls:
-            name = _text(function, "name")
+        call_id, name = _text(call, "id"), _text(function, "name")
+        if not self._calls.knows(index, call_id, name):
             if not name or type(index) is not int:
                 raise _odd()
-            call_id = _text(call, "id") or "call_" + random_base62(24)
-            events.append(ToolCallStarted(0, len(self._calls), call_id, name, count_tokens(name)))
-            self._calls[index] = []
-        elif index != next(reversed(self._calls)):
-            raise UpstreamError("The model's provider mixed the calls of its answer.")
+            self._calls.start(index, call_id or "call_" + random_base62(24), name, events)
         arguments = _text(function, "arguments")
         if arguments:
-            self._calls[index].append(arguments)
-            place = len(self._calls) - 1
-            events.append(ToolCallDelta(0, place, arguments, count_tokens(arguments)))
+            self._calls.add(index, arguments, events)
 
     def _finish(self, word: str, stop: object, events: list[StreamEvent]) -> None:
         self._is_finished = True
+        if self._calls is not None:
+            self._calls.end(events)
         if word == "stop" and isinstance(stop, str) and stop in self._stops:
             events.append(ChoiceFinished(0, StopReason.STOP_SEQUENCE, stop))
             return
         reason = _REASONS.get(word, StopReason.END)
         if self._calls and reason is StopReason.END:
             reason = StopReason.TOOL_CALLS
-        if reason is StopReason.TOOL_CALLS:
-            for pieces in self._calls.values():
-                check_arguments("".join(pieces))
+        if reason is StopReason.TOOL_CALLS and self._calls is not None:
+            self._calls.check()
         events.append(ChoiceFinished(0, reason))
 
     def _end(self) -> None:

@@ -197,7 +197,7 @@ def fault_of(reader: Reader, *parts: bytes) -> TollgateError | None:
         openai_call(0, function={"arguments": "{}"}),
         openai_call(0, id="a", function={"name": "f", "arguments": "{"})
         + openai_frame({}, "tool_calls"),
-        openai_call(0, id="a", function={"name": "f"})
+        openai_call(0, id="a", function={"name": "f", "arguments": "{}"})
         + openai_call(1, id="b", function={"name": "f"})
         + openai_call(0, function={"arguments": "{}"}),
         DONE,
