@@ -295,6 +295,7 @@ class InvoiceLineAdmin(ReadOnlyAdmin):
     models.InvoiceSeries,
     models.JournalOwner,
     models.LedgerAccount,
+    models.LedgerChain,
     models.ProofRun,
     models.UsageId,
 )

@@ -69,13 +69,18 @@ LEDGER: tuple[Equation, ...] = (
     ),
     Equation(
         "I25b",
-        "the last transaction of an organization is the end of its chain",
+        "the last transaction of an organization and of the platform is the end of its chain",
         """select o.public_id, 1, 0
         from billing_billingaccount b join accounts_organization o on o.id = b.org_id
         left join lateral (
           select hash from billing_ledgertransaction t where t.org_id = b.org_id
           order by id desc limit 1
         ) t on true
-        where b.ledger_head <> coalesce(t.hash, decode(repeat('00', 32), 'hex'))""",
+        where b.ledger_head <> coalesce(t.hash, decode(repeat('00', 32), 'hex'))
+        union all
+        select 'the platform', 1, 0
+        from (select * from billing_ledgerchain where scope = 0) c full join (
+          select hash from billing_ledgertransaction where org_id is null order by id desc limit 1
+        ) t on true where c.head is distinct from t.hash""",
     ),
 )

@@ -3,7 +3,13 @@
 from billing.models.budgets import Budget, BudgetAlert, BudgetWindow
 from billing.models.grants import CreditGrant, GrantBurn
 from billing.models.invoices import Invoice, InvoiceLine, InvoiceSeries
-from billing.models.ledger import BillingAccount, LedgerAccount, LedgerEntry, LedgerTransaction
+from billing.models.ledger import (
+    BillingAccount,
+    LedgerAccount,
+    LedgerChain,
+    LedgerEntry,
+    LedgerTransaction,
+)
 from billing.models.metering import (
     Hold,
     IdempotentAnswer,
@@ -50,6 +56,7 @@ __all__ = [
     "InvoiceSeries",
     "JournalOwner",
     "LedgerAccount",
+    "LedgerChain",
     "LedgerEntry",
     "LedgerTransaction",
     "NetUsage",

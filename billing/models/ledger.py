@@ -64,6 +64,16 @@ class BillingAccount(models.Model):
         return f"{self.org} ({self.mode})"
 
 
+class LedgerChain(models.Model):
+    """The end of the platform's own chain (scope 0); organizations' are on their accounts."""
+
+    scope = models.BigIntegerField(primary_key=True)
+    head = models.BinaryField(max_length=32, default=NO_HASH)
+
+    def __str__(self) -> str:
+        return f"chain of {self.scope}"
+
+
 class LedgerAccount(models.Model):
     """One account: of an organization, or of the platform (``org`` is null)."""
 

@@ -62,14 +62,14 @@ create or replace function ledger_digest(
 $$;
 
 -- The end of an organization's chain, or of the platform's own; 32 zero bytes where none is begun.
--- An organization's account is locked by whoever posts to it; the platform's chain locks itself.
+-- Each is a row that whoever posts has locked: an organization's account, the platform's in
+-- billing_ledgerchain.
 create or replace function ledger_chain_head(p_org bigint) returns bytea language plpgsql as $$
 declare v_head bytea;
 begin
   if p_org is null then
-    perform pg_advisory_xact_lock(hashtext('billing.platform_chain'));
-    select hash into v_head from billing_ledgertransaction where org_id is null
-    order by id desc limit 1;
+    insert into billing_ledgerchain (scope, head) values (0, decode(repeat('00', 32), 'hex'))
+    on conflict (scope) do update set scope = excluded.scope returning head into v_head;
   else
     select ledger_head into v_head from billing_billingaccount where org_id = p_org for update;
   end if;
@@ -107,7 +107,11 @@ begin
     p_reverses, p_reason, p_actor, v_prev, v_hash);
   insert into billing_ledgerentry (txn_id, seq, account_id, amount_nanos)
   select v_txn, (e->>0)::int, (e->>1)::bigint, (e->>2)::bigint from jsonb_array_elements(v_entries) e;
-  update billing_billingaccount set ledger_head = v_hash where org_id = p_org;
+  if p_org is null then
+    update billing_ledgerchain set head = v_hash where scope = 0;
+  else
+    update billing_billingaccount set ledger_head = v_hash where org_id = p_org;
+  end if;
   return v_txn;
 end $$;
 

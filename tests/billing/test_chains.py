@@ -8,6 +8,7 @@ import pytest
 
 from billing.credits import add_credit
 from billing.database import connect_sync
+from billing.ledger import Posting, Transaction, post_transaction
 from billing.models import LedgerTransaction
 from billing.proof import prove
 from tests.books import NOWHERE, assert_proven, run_tick, settlement
@@ -33,6 +34,16 @@ TAMPERING: dict[str, tuple[LiteralString, set[str]]] = {
         "update billing_ledgertransaction set hash = sha256('x') where kind = 'credit'",
         {"I25a"},
     ),
+    "the platform's last one removed": (
+        (
+            "delete from billing_ledgerentry where txn_id = (select max(id) from"
+            " billing_ledgertransaction where org_id is null); delete from"
+            " billing_ledgertransaction where id = (select max(id) from billing_ledgertransaction"
+            " where org_id is null)"
+        ),
+        {"I25b"},
+    ),
+    "the platform's end forgotten": ("delete from billing_ledgerchain", {"I25b"}),
     "the last one removed": (
         (
             "delete from billing_ledgerentry where txn_id = (select max(id) from"
@@ -55,6 +66,12 @@ def use(database: str) -> None:
     add_credit(acme.org, 5, reason="more", actor="test")
 
 
+def lose(nanos: int) -> None:
+    """The platform posts something of its own."""
+    entries = [Posting(None, "platform_loss", nanos), Posting(None, "cash:manual", -nanos)]
+    post_transaction(Transaction(None, "loss", f"loss:{nanos}", entries))
+
+
 def test_every_transaction_of_an_organization_names_the_one_before_it(database: str) -> None:
     use(database)
 
@@ -72,6 +89,8 @@ def test_every_transaction_of_an_organization_names_the_one_before_it(database: 
 
 @pytest.mark.parametrize("what", TAMPERING)
 def test_tampering_is_named_by_the_proof(database: str, what: str) -> None:
+    for nanos in (1, 2):
+        lose(nanos)
     use(database)
     statement, expected = TAMPERING[what]
 
