@@ -12,7 +12,7 @@ from gateway.news import announce_catalog_change
 from kernel.errors import BadRequestError, NotFoundError
 
 Row = TypeVar("Row", Deployment, Provider, PublicModel)
-Changes = Mapping[str, int | None]
+Changes = Mapping[str, int | str | None]
 MOST_NAME = 200
 
 
@@ -26,7 +26,9 @@ class Place:
 
 
 def set_deployment(place: Place, changes: Changes, *, actor: str) -> Deployment:
-    """Serve a model at a place, or change its ``priority``, ``weight`` or ``active`` there.
+    """Serve a model at a place, or change its terms there.
+
+    They are ``priority``, ``weight``, ``limit_field`` and ``active``.
 
     Raises:
         NotFoundError: for an unknown model or provider; BadRequestError: for an odd upstream name.
@@ -120,7 +122,7 @@ def change_model(name: str, changes: Changes, *, actor: str) -> PublicModel:
     return model
 
 
-def _change(row: Row, changes: Changes) -> tuple[Row, dict[str, int | None]]:
+def _change(row: Row, changes: Changes) -> tuple[Row, dict[str, int | str | None]]:
     """Write the named columns to the locked row; return it and what they were before."""
     rows = type(row)._default_manager  # noqa: SLF001 # Django's documented name
     locked = rows.select_for_update().get(pk=row.pk)

@@ -104,7 +104,13 @@ class Deployment(models.Model):
     """A public model served by a provider under the provider's own name for it.
 
     The lowest ``priority`` is asked first; within one, by lot in proportion to ``weight``.
+    ``limit_field`` is how the limit of an answer is called there; empty for what the provider and
+    the caller call it.
     """
+
+    class LimitField(models.TextChoices):
+        OLD = "max_tokens", "max_tokens"
+        NEW = "max_completion_tokens", "max_completion_tokens"
 
     public_model = models.ForeignKey(
         PublicModel, on_delete=models.CASCADE, related_name="deployments"
@@ -113,6 +119,9 @@ class Deployment(models.Model):
     upstream_model = models.CharField(max_length=200)
     priority = models.PositiveSmallIntegerField(default=0)
     weight = models.PositiveSmallIntegerField(default=1)
+    limit_field = models.CharField(
+        max_length=21, choices=LimitField.choices, blank=True, default=""
+    )
     active = models.BooleanField(default=True)
 
     class Meta:

@@ -20,6 +20,9 @@ from gateway.providers.http import HttpUpstream, post_json
 from gateway.providers.stops import StopCutter
 from gateway.providers.translated import open_translated
 
+OPENAI = "https://api.openai.com/"
+NEW_LIMIT = "max_completion_tokens"
+
 
 class OpenAIProvider:
     """``decrypt`` opens a deployment's stored credential."""
@@ -37,11 +40,12 @@ class OpenAIProvider:
         if request.embed is not None:
             body = orjson.dumps({**request.wire, "model": deployment.upstream_model})
             return await self._post(body, deployment, streams=False, path="/embeddings")
+        limit_field = find_limit_field(deployment)
         if request.dialect == self.dialect:
             say_extras(request, self.dialect)  # the wire says them, except what is refused
-            body = render_body(request, deployment.upstream_model, max_output_tokens)
+            body = render_body(request, deployment.upstream_model, max_output_tokens, limit_field)
             return await self._post(body, deployment, streams=request.stream)
-        body = render_request(request, deployment.upstream_model, max_output_tokens)
+        body = render_request(request, deployment.upstream_model, max_output_tokens, limit_field)
         too_many = len(request.stop) > MOST_STOPS  # it was told of none of them: cut here
         filters = [StopCutter(request.stop)] if too_many else []
         reader = EventReader(request.stop)
@@ -63,11 +67,27 @@ class OpenAIProvider:
         return await post_json(self._session, url, body, headers, deployment, streams=streams)
 
 
-def render_body(request: ChatRequest, upstream_model: str, max_output_tokens: int) -> bytes:
-    """Return the caller's own body with the provider's model, usage asked for, output bounded."""
+def find_limit_field(deployment: Deployment) -> str:
+    """Return how the limit of an answer is called there, empty where the caller's name will do.
+
+    OpenAI itself takes the new name for every model, and for those that think no other; elsewhere
+    an operator may have to say it.
+    """
+    is_theirs = deployment.base_url.startswith(OPENAI)
+    return deployment.limit_field or (NEW_LIMIT if is_theirs else "")
+
+
+def render_body(
+    request: ChatRequest, upstream_model: str, max_output_tokens: int, limit_field: str = ""
+) -> bytes:
+    """Return the caller's own body with the provider's model, usage asked for, output bounded.
+
+    The bound is the one that is held for, under ``limit_field`` or else the caller's name for it.
+    """
     body: dict[str, Any] = {**request.wire, "model": upstream_model}
-    if body.get("max_tokens") is None and body.get("max_completion_tokens") is None:
-        body["max_tokens"] = max_output_tokens
+    body.pop("max_tokens", None)
+    asked = "max_tokens" if body.pop("max_completion_tokens", None) is None else NEW_LIMIT
+    body[limit_field or asked] = request.max_tokens or max_output_tokens
     if request.stream:
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
     return orjson.dumps(body)

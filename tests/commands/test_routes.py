@@ -40,7 +40,8 @@ def test_a_model_is_routed_to_a_second_provider_changed_there_and_taken_away(her
     active_again = here(*route("--active")).json["active"]
     removed = here(*route("--remove")).json
 
-    assert made == {**place, "priority": 2, "weight": 1, "active": True}
+    terms = {"priority": 2, "weight": 1, "limit_field": "auto", "active": True}
+    assert made == {**place, **terms}
     assert changed == {**made, "weight": 5}
     assert drained == shown == {**changed, "active": False}
     assert active_again is True
@@ -52,6 +53,19 @@ def test_a_model_is_routed_to_a_second_provider_changed_there_and_taken_away(her
         ("model.route", {"weight": 1}, {"provider": "spare", "upstream_model": "s/1", "weight": 5}),
     ]
     assert [e.action for e in events] == ["model.route"] * 4 + ["model.unroute"]
+
+
+def test_the_name_of_the_limit_is_said_and_left_to_the_caller_again(here: Here) -> None:
+    offer()
+
+    said = here(*route("--limit-field", "max_completion_tokens")).json
+    kept = Deployment.objects.get(upstream_model="s/1").limit_field
+    left = here(*route("--limit-field", "auto")).json
+
+    assert said["limit_field"] == kept == "max_completion_tokens"
+    assert left["limit_field"] == "auto"
+    assert Deployment.objects.get(upstream_model="s/1").limit_field == ""
+    assert here(*route("--limit-field", "max_output_tokens")).code == 2
 
 
 def test_a_model_is_marked_to_think_unseen_and_shown_where_nothing_is_given(here: Here) -> None:

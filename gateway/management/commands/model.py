@@ -122,6 +122,12 @@ def _add_route_flags(route: CommandParser) -> None:
     route.add_argument("--upstream-model", required=True, metavar="U")
     route.add_argument("--priority", metavar="N", help="the lowest is asked first; 0 at first")
     route.add_argument("--weight", metavar="N", help="share within a priority; 1 at first")
+    route.add_argument(
+        "--limit-field",
+        choices=("auto", *Deployment.LimitField.values),
+        help="how the limit of an answer is called there; models that think at an OpenAI-like "
+        "server often know max_completion_tokens only; auto at first: as the caller calls it",
+    )
     end = route.add_mutually_exclusive_group()
     end.add_argument("--active", action="store_const", const=True, help="take calls again")
     end.add_argument(
@@ -130,19 +136,24 @@ def _add_route_flags(route: CommandParser) -> None:
     end.add_argument("--remove", action="store_true", help="serve the model there no longer")
 
 
-def _route_changes(options: dict[str, Any]) -> dict[str, int | bool]:
-    changes: dict[str, int | bool] = {
+def _route_changes(options: dict[str, Any]) -> dict[str, int | str]:
+    changes: dict[str, int | str] = {
         name: parse_whole(options[name], least, MOST_PRIORITY)
         for name, least in (("priority", 0), ("weight", 1))
         if options[name] is not None
     }
-    return changes if options["active"] is None else {**changes, "active": options["active"]}
+    if options["limit_field"] is not None:
+        changes["limit_field"] = options["limit_field"].replace("auto", "")
+    if options["active"] is not None:
+        changes["active"] = options["active"]
+    return changes
 
 
 def _terms(deployment: Deployment) -> dict[str, Any]:
     return {
         "priority": deployment.priority,
         "weight": deployment.weight,
+        "limit_field": deployment.limit_field or "auto",
         "active": deployment.active,
     }
 
