@@ -4,18 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
+from gateway.dialects.upstream_json import read_object
 from kernel.errors import UpstreamError
 
 MOST_FRAME_BYTES = 2**19  # joined to what comes next it is there three times: 1.5 MiB a stream
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: there is one for every chunk of every stream
 class SseFrame:
-    """A frame as it came, with its closing blank line, and what its ``data:`` lines say."""
+    """The name of an event, mostly none, and what its ``data:`` lines say; nothing else counts."""
 
-    data: bytes
+    name: bytes
     payload: bytes
 
     def parse(self) -> dict[str, Any]:
@@ -25,13 +24,7 @@ class SseFrame:
             UpstreamError: for anything else.
 
         """
-        try:
-            event = orjson.loads(self.payload)
-        except ValueError as error:
-            raise UpstreamError("The model's provider sent a frame that is no JSON.") from error
-        if not isinstance(event, dict):
-            raise UpstreamError("The model's provider sent a frame that is no object.")
-        return event
+        return read_object(self.payload)
 
 
 class FrameReader:
@@ -43,7 +36,7 @@ class FrameReader:
         self._buffer = b""
 
     def feed(self, data: bytes) -> Iterator[SseFrame]:
-        """Take what arrived and return the frames that are whole; comments are left out.
+        """Take what arrived and return the frames that are whole and say something.
 
         Raises:
             UpstreamError: for an endless frame.
@@ -51,11 +44,30 @@ class FrameReader:
         """
         buffer = self._buffer + data if self._buffer else data
         if b"\r" in buffer:
-            buffer = buffer.replace(b"\r\n", b"\n")
+            buffer = _unify_line_ends(buffer)
         whole, found, self._buffer = buffer.rpartition(b"\n\n")
         if not found and len(buffer) > MOST_FRAME_BYTES:
             raise UpstreamError("The model's provider sent an endless line.")
         for frame in whole.split(b"\n\n") if found else ():
-            lines = [line[5:].strip() for line in frame.split(b"\n") if line.startswith(b"data:")]
-            if lines:
-                yield SseFrame(frame.lstrip(b"\n") + b"\n\n", b"\n".join(lines))
+            if frame.startswith(b"data: {") and b"\n" not in frame:  # almost all there are
+                yield SseFrame(b"", frame[6:])
+            elif (read := _read_lines(frame)).payload:
+                yield read
+
+
+def _unify_line_ends(buffer: bytes) -> bytes:
+    """Write all three ends of a line as one; a last CR may be half of one, and stays."""
+    last = buffer[-1:] if buffer.endswith(b"\r") else b""
+    lines = buffer.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return lines + last
+
+
+def _read_lines(frame: bytes) -> SseFrame:
+    name, said = b"", []
+    for line in frame.split(b"\n"):
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            said.append(value.strip())
+        elif field == b"event":
+            name = value.strip()
+    return SseFrame(name, b"\n".join(said))

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 import orjson
 
-from billing.usage import Usage
+from billing.usage import NO_USAGE, Usage
 from gateway.chat import ChoiceFinished, StopReason, StreamEvent, TextDelta, UsageReported
 from gateway.providers.base import ByteUpstream
 from kernel.errors import BadRequestError, TollgateError, UpstreamError
@@ -170,6 +170,8 @@ class ChoiceByChoice:
 
 
 def _add_up(reported: Sequence[Usage]) -> Usage:
+    if NO_USAGE in reported:
+        return NO_USAGE
     first = reported[0]
     return Usage(
         input=first.input,

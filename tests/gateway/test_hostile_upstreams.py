@@ -1,5 +1,6 @@
 """What an upstream says is believed only where it can be true; its faults stay its own."""
 
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,12 +12,21 @@ from accounts.keys import revoke_key
 from billing.models import Hold, PriceVersion, UsageEvent
 from billing.prices import PriceSpec, text_price
 from gateway.chat import Answer, ChatRequest
-from gateway.dialects.openai.passthrough import PassThroughStream, parse_usage
+from gateway.dialects.openai.passthrough import PassThroughStream
+from gateway.dialects.openai.usage import parse_usage
 from gateway.offers import price_model
-from kernel.errors import UpstreamError
+from kernel.errors import UnavailableError, UpstreamError
 from tests.books import assert_proven
 from tests.calls import WORD, RawStream, chat_body, frames, post, text_of, wait_for
 from tests.fakes.upstream import ending, frame
+from tests.gateway.dialects.relaying import (
+    Got,
+    chunks_of,
+    events_of,
+    through_anthropic,
+    through_openai,
+)
+from tests.gateway.translation.transcripts import ANTHROPIC, DONE, OPENAI
 from tests.stage import Stage
 
 
@@ -176,17 +186,43 @@ def test_a_stream_split_at_any_bytes_is_relayed_the_same(cuts: list[int], crlf: 
     assert text_of(frames(relayed(parts).decode())) == 'Grüße, "quoted" \\n😀'
 
 
-@given(st.integers(0, len(TRANSCRIPT) - 1), st.binary(min_size=1, max_size=4))
-@settings(max_examples=300)
-def test_a_mutated_stream_is_an_upstream_fault_or_passes_and_never_anything_else(
-    place: int, junk: bytes
-) -> None:
-    mutated = TRANSCRIPT[:place] + junk + TRANSCRIPT[place + len(junk) :]
+def mutate(data: bytes, place: int, junk: bytes, *, is_put_between: bool) -> bytes:
+    place %= len(data)
+    return data[:place] + junk + data[place + (0 if is_put_between else len(junk)) :]
 
-    try:
-        relayed([mutated[:100], mutated[100:]])
-    except UpstreamError:
-        return
+
+JUNK = st.binary(min_size=1, max_size=4) | st.sampled_from(
+    [b"\n", b"\n\n", b"\r", b'"', b"}", b'\\"', b"NaN", b"id: 1\n", b'{"error":1}', DONE]
+)
+MUTATIONS = st.lists(st.tuples(st.integers(0, 10**4), JUNK, st.booleans()), min_size=1, max_size=3)
+
+
+@pytest.mark.parametrize(
+    ("transcript", "through", "check"),
+    [(OPENAI, through_openai, chunks_of), (ANTHROPIC, through_anthropic, events_of)],
+    ids=["openai", "anthropic"],
+)
+@given(mutations=MUTATIONS, cut=st.integers(0, 10**4))
+@settings(max_examples=500, deadline=None)
+def test_of_a_mutated_stream_a_caller_gets_whole_frames_of_ours_and_at_most_an_error(
+    transcript: bytes,
+    through: Callable[[Sequence[bytes]], Got],
+    check: Callable[[Got], object],
+    mutations: list[tuple[int, bytes, bool]],
+    cut: int,
+) -> None:
+    data = transcript
+    for place, junk, is_put_between in mutations:
+        data = mutate(data, place, junk, is_put_between=is_put_between)
+    cut %= len(data)
+
+    got = through([data[:cut], data[cut:]])
+
+    said = check(got)
+    at_once = through([data])
+    assert said == check(at_once)
+    assert (got.tokens, bool(got.fault)) == (at_once.tokens, bool(at_once.fault))
+    assert got.fault is None or isinstance(got.fault, UpstreamError | UnavailableError)
 
 
 @given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.floats()))

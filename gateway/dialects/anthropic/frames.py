@@ -4,11 +4,15 @@ Every frame is read, because one that is no JSON must not reach a caller; that c
 microseconds each.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from gateway.dialects import sse
+from gateway.dialects.upstream_json import read_object, write_object
 from gateway.tokenizer import count_tokens
 from kernel.errors import TollgateError, UnavailableError, UpstreamError
 
@@ -20,17 +24,27 @@ _SPOKEN = {
 _OVERLOADED = ("overloaded_error", "rate_limit_error")
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A frame as it came, with its closing blank line, and the event in it."""
+_KNOWN = frozenset(
+    [
+        *("message_start", "message_delta", "message_stop", "ping", "error"),
+        *("content_block_start", "content_block_delta", "content_block_stop"),
+    ]
+)
+_OF_TOMORROW = re.compile(r"[a-z][a-z0-9_.]{0,99}")
 
-    data: bytes
+
+@dataclass(slots=True)  # not frozen: there is one for every chunk of every stream
+class Frame:
+    """An event, its ``type``, and its JSON on one line, as it came where that is fit to go out."""
+
+    kind: str
     event: dict[str, Any]
+    payload: bytes
 
     @property
-    def kind(self) -> str:
-        kind = self.event.get("type")
-        return kind if isinstance(kind, str) else ""
+    def data(self) -> bytes:
+        """The frame as it goes out: named as its type, no other field, and a closing blank line."""
+        return b"event: %b\ndata: %b\n\n" % (self.kind.encode(), self.payload)
 
     def part(self, name: str) -> dict[str, Any]:
         """Return an object inside the event.
@@ -88,5 +102,21 @@ class FrameReader:
             UpstreamError: for an endless frame, or one that is no JSON object.
 
         """
-        for frame in self._frames.feed(data):
-            yield Frame(frame.data, frame.parse())
+        return map(_read, self._frames.feed(data))
+
+
+def _read(frame: sse.SseFrame) -> Frame:
+    payload = frame.payload
+    try:
+        event = orjson.loads(payload)
+    except ValueError:
+        event = read_object(payload)
+        payload = write_object(event)
+    if type(event) is not dict:
+        raise UpstreamError("The model's provider sent a frame that is no object.")
+    if b"\n" in payload:
+        payload = write_object(event)
+    kind = "error" if frame.name == b"error" else event.get("type")
+    if not isinstance(kind, str) or (kind not in _KNOWN and not _OF_TOMORROW.fullmatch(kind)):
+        raise UpstreamError("The model's provider sent a frame without its type.")
+    return Frame(kind, event, payload)

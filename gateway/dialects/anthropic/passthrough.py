@@ -1,43 +1,55 @@
-"""Anthropic answers that pass through: frames as they came, with our id and model in the first.
+"""Anthropic answers that pass through: every frame is read, and its event goes on as it came.
 
-The last two frames are kept back until the call is in the journal. What was relayed waits to be
-counted: at a checkpoint, or at an end without the provider's own figures.
+1. Each frame is read once. What is no event of this dialect, or comes before an answer's beginning,
+   ends the stream; comments, and fields of frames that are not the event's, are left out.
+2. The first event goes out under our id and model, those that follow as they came, each under its
+   own name.
+3. The end with the last figures is kept back until the call is in the journal, and then says what
+   the call cost. Nothing after the end counts.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import orjson
 
 from billing.usage import Usage
 from gateway.chat import Answer, ChoiceFinished, StopReason
 from gateway.dialects.anthropic.frames import Frame, FrameReader
-from gateway.dialects.anthropic.stream import STOP, render_block_stop, render_end, render_start
-from gateway.dialects.anthropic.usage import parse_usage, render_usage
+from gateway.dialects.anthropic.stream import (
+    STOP,
+    render_block_stop,
+    render_end,
+    render_start,
+    starting_usage,
+)
+from gateway.dialects.anthropic.usage import is_count, parse_usage, render_usage
 from gateway.dialects.base import CutFrames
-from gateway.dialects.receipts import Receipt, replace_usage
+from gateway.dialects.receipts import Receipt
+from gateway.dialects.upstream_json import read_object, write_object
 from gateway.tokenizer import count_tokens
 from kernel.errors import TollgateError, UpstreamError
 
 
 class PassThroughStream:
-    """Implements ``PassThrough``. ``_open`` is the number of the block that has not ended."""
+    """Implements ``PassThrough``. ``_open`` is the number of the block that has not ended.
+
+    ``_end`` is the event that ends the answer, without the last figures, which are ``_reported``,
+    and without its last brace.
+    """
 
     def __init__(self, answer: Answer) -> None:
         self.usage: Usage | None = None
         self.is_done = False
+        self.uncounted_frames = 0
         self._answer = answer
         self._reader = FrameReader()
-        self._uncounted: list[Frame] = []
+        self._relayed_tokens = 0
         self._figures: dict[str, Any] = {}
-        self._last: list[Frame] = []
+        self._end: bytes | None = None
+        self._reported: object = None
         self._open: int | None = None
         self._fault: TollgateError | None = None
         self._is_started = False
-
-    @property
-    def uncounted_frames(self) -> int:
-        return len(self._uncounted)
 
     def feed(self, data: bytes) -> bytes:
         """See ``PassThrough.feed``."""
@@ -45,7 +57,11 @@ class PassThroughStream:
             raise self._fault
         frames: list[bytes] = []
         try:
-            frames.extend(map(self._take, self._reader.feed(data)))
+            for frame in self._reader.feed(data):
+                if self.is_done:
+                    break
+                if self._take(frame):
+                    frames.append(frame.data)
         except TollgateError as error:
             if not frames:
                 raise
@@ -55,8 +71,7 @@ class PassThroughStream:
         return b"".join(frames)
 
     def count_relayed(self) -> int:
-        relayed = sum(frame.count_spoken() for frame in self._uncounted)
-        self._uncounted.clear()
+        relayed, self._relayed_tokens, self.uncounted_frames = self._relayed_tokens, 0, 0
         return relayed
 
     def cut(self, frames: bytes, excess: int) -> CutFrames:
@@ -79,44 +94,68 @@ class PassThroughStream:
         return start + block + render_end(ChoiceFinished(0, StopReason.BUDGET), receipt) + STOP
 
     def finish(self, receipt: Receipt) -> bytes:
-        own = render_usage(receipt.usage)
-        return b"".join(
-            replace_usage(frame.data, receipt.stamp(frame.event.get("usage"), own))
-            for frame in self._last
-        )
+        if self._end is None:
+            return STOP
+        usage = receipt.write(self._reported, render_usage(receipt.usage))
+        return b'event: message_delta\ndata: %b,"usage":%b}\n\n%b' % (self._end, usage, STOP)
 
-    def _take(self, frame: Frame) -> bytes:
+    def _take(self, frame: Frame) -> bool:
+        """Take a frame and tell whether it goes out now."""
+        if frame.kind == "content_block_delta":  # almost all there are
+            self._check_open(frame.index)
+            self._relayed_tokens += frame.count_spoken()
+            self.uncounted_frames += 1
+        elif frame.kind == "error":
+            raise frame.fault()
+        elif frame.kind == "message_start":
+            self._begin(frame)
+            return True
+        else:
+            self._take_other(frame)
+        if not self._is_started and frame.kind != "ping":
+            raise UpstreamError("The model's provider sent an answer without its beginning.")
+        return frame.kind not in {"message_delta", "message_stop"}
+
+    def _take_other(self, frame: Frame) -> None:
         match frame.kind:
-            case "message_start":
-                return self._begin(frame)
             case "content_block_start":
+                self._check_open(None)
                 self._open = frame.index
-                self._uncounted.append(frame)
-            case "content_block_delta":
-                self._uncounted.append(frame)
+                self._relayed_tokens += frame.count_spoken()
+                self.uncounted_frames += 1
             case "content_block_stop":
+                self._check_open(frame.index)
                 self._open = None
-            case "message_delta" | "message_stop":
+            case "message_delta":
                 self._keep_back(frame)
-                return b""
-            case "error":
-                raise frame.fault()
+            case "message_stop":
+                self.is_done = True
             case _:
                 pass
-        return frame.data
 
-    def _begin(self, frame: Frame) -> bytes:
+    def _check_open(self, index: int | None) -> None:
+        if index != self._open:
+            raise UpstreamError("The model's provider mixed the blocks of its answer.")
+
+    def _begin(self, frame: Frame) -> None:
+        if self._is_started:
+            raise UpstreamError("The model's provider began its answer again.")
+        self._is_started = True
         message = frame.part("message")
         message["id"] = self._answer.completion_id
         message["model"] = self._answer.model
-        self._add_figures(message.get("usage"))
-        self._is_started = True
-        return b"event: message_start\ndata: %b\n\n" % orjson.dumps(frame.event)
+        usage = message.get("usage")
+        self._add_figures(usage)
+        if not isinstance(usage, dict) or not is_count(usage.get("input_tokens")):
+            message["usage"] = starting_usage(self._answer)
+        frame.payload = write_object(frame.event)
 
     def _keep_back(self, frame: Frame) -> None:
-        self._last.append(frame)
-        self._add_figures(frame.event.get("usage"))
-        self.is_done = self.is_done or frame.kind == "message_stop"
+        """Keep the end; a second one takes the place of the first."""
+        frame.part("delta")
+        self._reported = frame.event.pop("usage", None)
+        self._add_figures(self._reported)
+        self._end = write_object(frame.event)[:-1]
 
     def _add_figures(self, usage: object) -> None:
         """Take cumulative figures: a later one replaces an earlier one, an absent one does not."""
@@ -126,19 +165,23 @@ class PassThroughStream:
 
 @dataclass(frozen=True, slots=True)
 class PatchedMessage:
-    """Implements ``PatchedAnswer``."""
+    """Implements ``PatchedAnswer``.
 
-    parsed: dict[str, Any]
+    ``head`` is all of it but its figures and the last brace; ``reported`` is how those came.
+    """
+
+    head: bytes
+    content: Sequence[object]
+    reported: object
     usage: Usage | None
 
     def count(self) -> int:
         """Return our own count of the tokens in its blocks."""
-        content = self.parsed["content"]
-        return sum(_count_block(block) for block in content if isinstance(block, dict))
+        return sum(_count_block(block) for block in self.content if isinstance(block, dict))
 
     def render(self, receipt: Receipt) -> bytes:
-        usage = receipt.stamp(self.parsed.get("usage"), render_usage(receipt.usage))
-        return orjson.dumps({**self.parsed, "usage": usage})
+        usage = receipt.write(self.reported, render_usage(receipt.usage))
+        return b'%b,"usage":%b}' % (self.head, usage)
 
 
 def patch_answer(body: bytes, answer: Answer) -> PatchedMessage:
@@ -148,19 +191,18 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedMessage:
         UpstreamError: for what is no message.
 
     """
-    try:
-        parsed = orjson.loads(body)
-    except ValueError as error:
-        raise UpstreamError("The model's provider sent an answer that is no JSON.") from error
-    if not isinstance(parsed, dict) or not isinstance(parsed.get("content"), list):
+    parsed = read_object(body)
+    content = parsed.get("content")
+    if not isinstance(content, list) or parsed.get("error"):
         raise UpstreamError("The model's provider sent an answer that is no message.")
     parsed["id"] = answer.completion_id
     parsed["model"] = answer.model
-    return PatchedMessage(parsed, parse_usage(parsed.get("usage")))
+    reported = parsed.pop("usage", None)
+    return PatchedMessage(write_object(parsed)[:-1], content, reported, parse_usage(reported))
 
 
-def _count_block(block: dict[str, Any]) -> int:
+def _count_block(block: Mapping[str, Any]) -> int:
     texts = [block.get(name) for name in ("text", "thinking", "name")]
     if isinstance(block.get("input"), dict):
-        texts.append(orjson.dumps(block["input"]).decode())
+        texts.append(write_object(block["input"]).decode())
     return sum(count_tokens(text) for text in texts if isinstance(text, str))

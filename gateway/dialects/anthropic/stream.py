@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import orjson
 
@@ -144,12 +145,15 @@ class AnthropicStream:
             frames.append(render_block_stop(self._index))
 
 
+def starting_usage(answer: Answer) -> dict[str, Any]:
+    """Return the figures an answer begins with, by our own count."""
+    usage = render_usage(Usage(input=answer.prompt_tokens, output=1))
+    return {**usage, "service_tier": "standard"}
+
+
 def render_start(answer: Answer) -> bytes:
     """Return the first frame; the output is not known yet, and at least 1 as clients expect."""
-    usage = {
-        **render_usage(Usage(input=answer.prompt_tokens, output=1)),
-        "service_tier": "standard",
-    }
+    usage = starting_usage(answer)
     return (
         b"event: message_start\n"
         b'data: {"type":"message_start","message":{"id":%b,"type":"message","role":"assistant",'

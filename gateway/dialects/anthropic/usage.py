@@ -2,7 +2,7 @@
 
 from typing import Any, TypeGuard
 
-from billing.usage import Usage
+from billing.usage import NO_USAGE, Usage
 
 
 def render_usage(usage: Usage) -> dict[str, Any]:
@@ -19,18 +19,21 @@ def render_usage(usage: Usage) -> dict[str, Any]:
 
 
 def parse_usage(wire: object) -> Usage | None:
-    """Return the figures in disjoint buckets, None for figures that cannot be true."""
-    if not isinstance(wire, dict):
+    """Return the figures in disjoint buckets; none of them where they cannot be true.
+
+    None where there are no figures at all.
+    """
+    if not isinstance(wire, dict) or not wire:
         return None
     read, output = wire.get("input_tokens"), wire.get("output_tokens")
     cached = wire.get("cache_read_input_tokens") or 0
     written = wire.get("cache_creation_input_tokens") or 0
     details = wire.get("output_tokens_details")
     thinking = (details.get("thinking_tokens") or 0) if isinstance(details, dict) else 0
-    if not (_is_count(read) and _is_count(output) and _is_count(cached) and _is_count(written)):
-        return None
-    if not _is_count(thinking) or thinking > output:
-        return None
+    if not (is_count(read) and is_count(output) and is_count(cached) and is_count(written)):
+        return NO_USAGE
+    if not is_count(thinking) or thinking > output:
+        return NO_USAGE
     return Usage(
         input=read,
         cached_input=cached,
@@ -41,5 +44,6 @@ def parse_usage(wire: object) -> Usage | None:
     )
 
 
-def _is_count(value: object) -> TypeGuard[int]:
+def is_count(value: object) -> TypeGuard[int]:
+    """Tell whether a provider's figure can be a number of tokens."""
     return type(value) is int and 0 <= value <= 10**12  # beyond any context

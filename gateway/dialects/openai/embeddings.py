@@ -5,21 +5,22 @@ Both official clients ask for base64 by default: the bytes of little-endian floa
 
 import base64
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from billing.usage import Usage
+from billing.usage import NO_USAGE, Usage
 from gateway.chat import Answer, ChatRequest, Embed, Embedded, StreamEvent
 from gateway.dialects.base import Envelope
 from gateway.dialects.bodies import parse_body
 from gateway.dialects.openai import fields
 from gateway.dialects.openai.fields import missing, refusal, wrong_type
-from gateway.dialects.openai.passthrough import is_count
 from gateway.dialects.openai.requests import read_model
+from gateway.dialects.openai.usage import is_count
 from gateway.dialects.receipts import Receipt
+from gateway.dialects.upstream_json import read_object, write_object
 from gateway.dialects.writing import dump_text
 from gateway.tokenizer import MOST_TOKEN_BYTES, byte_length, count_tokens
 from kernel.errors import UpstreamError
@@ -154,9 +155,13 @@ def _write_floats(vector: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class PatchedEmbeddings:
-    """A provider's list under our name of the model, and its figures where it gave any."""
+    """A provider's list under our name of the model, and its figures where it gave any.
 
-    parsed: Mapping[str, Any]
+    ``head`` is all of it but those figures and the last brace; ``reported`` is how they came.
+    """
+
+    head: bytes
+    reported: object
     usage: Usage | None
 
     def count(self) -> int:
@@ -164,8 +169,8 @@ class PatchedEmbeddings:
         return 0
 
     def render(self, receipt: Receipt) -> bytes:
-        usage = receipt.stamp(self.parsed.get("usage"), render_usage(receipt.usage))
-        return orjson.dumps({**self.parsed, "usage": usage})
+        usage = receipt.write(self.reported, render_usage(receipt.usage))
+        return b'%b,"usage":%b}' % (self.head, usage)
 
 
 def patch_answer(body: bytes, answer: Answer) -> PatchedEmbeddings:
@@ -175,18 +180,19 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedEmbeddings:
         UpstreamError: for what is no list of embeddings.
 
     """
-    try:
-        parsed = orjson.loads(body)
-    except ValueError as error:
-        raise UpstreamError("The model's provider sent an answer that is no JSON.") from error
-    vectors = parsed.get("data") if isinstance(parsed, dict) else None
+    parsed = read_object(body)
+    vectors = parsed.get("data")
     if not isinstance(vectors, list) or not all(
         isinstance(each, dict) and isinstance(each.get("embedding"), list | str) for each in vectors
     ):
         raise UpstreamError("The model's provider sent an answer that holds no embeddings.")
-    return PatchedEmbeddings({**parsed, "model": answer.model}, _parse_usage(parsed.get("usage")))
+    parsed["model"] = answer.model
+    reported = parsed.pop("usage", None)
+    return PatchedEmbeddings(write_object(parsed)[:-1], reported, _parse_usage(reported))
 
 
 def _parse_usage(usage: object) -> Usage | None:
-    tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    return Usage(embedding=tokens, request=1) if is_count(tokens) else None
+    if not isinstance(usage, dict) or not usage:
+        return None
+    tokens = usage.get("prompt_tokens")
+    return Usage(embedding=tokens, request=1) if is_count(tokens) else NO_USAGE

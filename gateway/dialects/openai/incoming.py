@@ -18,7 +18,7 @@ from gateway.chat import (
     UsageReported,
 )
 from gateway.dialects.openai.calls import CallOrder
-from gateway.dialects.openai.passthrough import parse_usage
+from gateway.dialects.openai.usage import parse_usage
 from gateway.dialects.sse import FrameReader
 from gateway.tokenizer import count_tokens
 from kernel.errors import TollgateError, UpstreamError

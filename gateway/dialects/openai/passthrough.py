@@ -1,117 +1,84 @@
-"""OpenAI answers that pass through: whole frames as bytes, a few fields patched, few frames parsed.
+"""OpenAI answers that pass through: every frame is read, and written again as ours.
 
-The first frame is parsed to learn how this server writes its id and model; from then on both are
-replaced as bytes. Frames are parsed only when they carry usage, an error, or the end. The last
-usage is kept back until the call is in the journal, and then says what it cost. What was relayed is
-kept until it is counted: at a checkpoint, or at an end without the provider's own figures.
+1. Each frame is read once. What is no chunk of this dialect ends the stream; comments, fields of
+   frames that are no data, and chunks that say nothing are left out.
+2. It goes out under our id, model and time, in the contract's form. It is written from what was
+   read, so that what is sent is what was checked; patching its bytes would save a microsecond.
+3. The last usage and the end are kept back until the call is in the journal; the usage then says
+   what the call cost. Nothing after the end counts.
 """
 
-import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
-
-import orjson
+from typing import Any
 
 from billing.usage import Usage
 from gateway.chat import Answer, ChatRequest
 from gateway.dialects.base import CutFrames
-from gateway.dialects.openai.responses import render_usage
 from gateway.dialects.openai.stream import DONE, OpenAIStream
-from gateway.dialects.receipts import Receipt, replace_usage
+from gateway.dialects.openai.usage import parse_usage, render_usage
+from gateway.dialects.receipts import Receipt
+from gateway.dialects.sse import FrameReader, SseFrame
+from gateway.dialects.upstream_json import read_object, write_object
 from gateway.tokenizer import count_tokens
 from kernel.errors import UpstreamError
 
-MOST_FRAME_BYTES = 2**19  # joined to what comes next it is there three times: 1.5 MiB a stream
-_USAGE = re.compile(rb'"usage":\s*\{')
-_NULL_USAGE = re.compile(rb',\s*"usage":\s*null')
-_ERROR = re.compile(rb'data:\s*\{\s*"error"')
-_SPOKEN = re.compile(
-    rb'"(?:content|reasoning_content|refusal|arguments)":\s*("[^"\\]*(?:\\.[^"\\]*)*")'
-)
-_DONE = DONE.rstrip()
-# What makes a frame worth parsing. Plain searches: one expression for all cost five times as much.
-_MARKS = (b'"usage":{', b'"usage": {', _DONE, b'{"error"', b'{ "error"')
-
 
 class PassThroughStream:
-    """Implements ``PassThrough``."""
+    """Implements ``PassThrough``. ``_last`` is the chunk whose usage may be the last one."""
 
     def __init__(self, request: ChatRequest, answer: Answer) -> None:
         self.usage: Usage | None = None
         self.is_done = False
+        self.uncounted_frames = 0
         self._request = request
         self._answer = answer
         self._include_usage = request.include_usage
-        self._buffer = b""
+        self._ours = {
+            "id": answer.completion_id,
+            "object": "chat.completion.chunk",
+            "created": answer.created,
+            "model": answer.model,
+        }
+        self._reader = FrameReader()
         # what came before it goes out first, however the bytes were cut
         self._fault: UpstreamError | None = None
-        self._last = b""
-        self._uncounted: list[bytes] = []
-        self._patches: list[tuple[bytes, bytes]] = []
+        self._last: _Kept | None = None
+        self._relayed_tokens = 0
+        self._speakers: set[int] = set()
 
     def feed(self, data: bytes) -> bytes:
-        """Take what arrived and return the frames that are whole, patched; maybe nothing.
-
-        Usage at the end and the closing ``[DONE]`` are kept back: they are sent after the call is
-        in the journal.
-
-        Raises:
-            UpstreamError: for an error frame, an endless frame, or a first frame that is no JSON.
-
-        """
-        buffer = self._buffer + data if self._buffer else data
-        if b"\r" in buffer:
-            buffer = buffer.replace(b"\r\n", b"\n")
-        cut = buffer.rfind(b"\n\n") + 2
-        if cut == 1:
-            if len(buffer) > MOST_FRAME_BYTES:
-                raise UpstreamError("The model's provider sent an endless line.")
-            self._buffer = buffer
-            return b""
-        self._buffer = buffer[cut:]
-        self._raise_fault()
-        frames = self._patch(buffer[:cut])
-        if frames:
-            self._uncounted.append(frames)
-        else:
-            self._raise_fault()
-        return frames
-
-    def _raise_fault(self) -> None:
+        """See ``PassThrough.feed``."""
         if self._fault is not None:
             raise self._fault
-
-    def _patch(self, frames: bytes) -> bytes:
-        if not self._patches:
-            self._learn(frames)
-        marks = [place for place in map(frames.find, _MARKS) if place >= 0]
-        if marks or self._last:
-            before = -1 if self._last else frames.rfind(b"\n\n", 0, min(marks))
-            start = 0 if before < 0 else before + 2
-            frames = frames[:start] + self._sort_out(frames[start:])
-        frames = self._rename(frames)
-        if not self._include_usage and b'"usage"' in frames:
-            frames = frames.replace(b',"usage":null', b"")
-            if b'"usage"' in frames:
-                frames = _NULL_USAGE.sub(b"", frames)
-        return frames
+        frames: list[bytes] = []
+        try:
+            for frame in self._reader.feed(data):
+                if self.is_done:
+                    break
+                if frame.payload == b"[DONE]":
+                    self.is_done = True
+                else:
+                    self._take(frame, frames)
+        except UpstreamError as error:
+            if not frames:
+                raise
+            self._fault = error
+        return b"".join(frames)
 
     def count_relayed(self) -> int:
         """Return our own count of the tokens relayed since the last count."""
-        relayed = [*self._uncounted, self._last] if self.is_done else self._uncounted
-        self._uncounted = []
-        return _count_spoken(b"".join(relayed))
-
-    @property
-    def uncounted_frames(self) -> int:
-        """How many pieces wait to be counted."""
-        return len(self._uncounted)
+        relayed, self._relayed_tokens, self.uncounted_frames = self._relayed_tokens, 0, 0
+        if self.is_done and self._last is not None:
+            relayed += self._last.tokens
+            self._last.tokens = 0
+        return relayed
 
     def cut(self, frames: bytes, excess: int) -> CutFrames:
         kept = [frame for frame in frames.split(b"\n\n") if frame]
         gone = 0
         while kept and gone < excess:
-            gone += _count_spoken(kept.pop())
+            gone += _count_chunk(read_object(kept.pop().removeprefix(b"data: ")))
         return CutFrames(b"".join(frame + b"\n\n" for frame in kept), gone)
 
     def cut_off(self, receipt: Receipt) -> bytes:
@@ -119,79 +86,127 @@ class PassThroughStream:
         return renderer.cut_off() + renderer.finish(receipt)
 
     def finish(self, receipt: Receipt) -> bytes:
-        if not self._last:
+        if self._last is None:
             return OpenAIStream(self._request, self._answer).finish(receipt)
-        usage = _parse_frame(self._last).get("usage")
-        stamped = receipt.stamp(usage, render_usage(receipt.usage))
-        return self._rename(replace_usage(self._last, stamped)) + b"\n\n" + DONE
+        usage = receipt.write(self._last.usage, render_usage(receipt.usage))
+        return self._last.render(usage) + DONE
 
-    def _rename(self, frames: bytes) -> bytes:
-        for found, wanted in self._patches:
-            frames = frames.replace(found, wanted)
-        return frames
+    def _take(self, frame: SseFrame, frames: list[bytes]) -> None:
+        chunk = read_object(frame.payload)
+        if frame.name == b"error" or chunk.get("error"):
+            raise _broken_off()
+        choices, usage = chunk.get("choices"), chunk.pop("usage", None)
+        if choices:
+            self._check(choices)
+        if usage and isinstance(usage, dict):
+            self._let_go(frames)
+            self._keep_back(chunk, choices or [], usage)
+        elif choices:
+            self._let_go(frames)
+            if self._include_usage:
+                chunk["usage"] = None
+            chunk.update(self._ours)
+            self._send(b"data: %b\n\n" % write_object(chunk), _count_chunk(chunk), frames)
+        elif type(choices) is not list and not frame.name:
+            raise _odd()
 
-    def _learn(self, frames: bytes) -> None:
-        for line in frames.split(b"\n"):
-            if line.startswith(b"data: {"):
-                first = _parse_frame(line)
-                self._learn_field(line, "id", first, self._answer.completion_id)
-                self._learn_field(line, "model", first, self._answer.model)
-                return
+    def _keep_back(self, chunk: dict[str, Any], choices: list[Any], usage: dict[str, Any]) -> None:
+        self.usage = parse_usage(usage)
+        if choices or self._include_usage:
+            chunk["choices"] = choices
+            chunk.update(self._ours)
+            self._last = _Kept(chunk, usage)
 
-    def _learn_field(self, line: bytes, name: str, frame: dict[str, Any], wanted: str) -> None:
-        text = orjson.dumps(frame.get(name))
-        match = re.search(rb'"' + name.encode() + rb'":\s*' + re.escape(text), line)
-        if match is not None:
-            self._patches.append((match[0], orjson.dumps({name: wanted})[1:-1]))
+    def _let_go(self, frames: list[bytes]) -> None:
+        """Send what was kept back, since its usage was not the last; usage alone is overtaken."""
+        kept, self._last = self._last, None
+        if kept is not None and kept.has_choices:
+            usage = write_object(kept.usage) if self._include_usage else None
+            self._send(kept.render(usage), kept.tokens, frames)
 
-    def _sort_out(self, frames: bytes) -> bytes:
-        kept = []
-        for frame in frames.split(b"\n\n"):
-            if not frame:
-                continue
-            if self._last and not frame.startswith(_DONE):
-                kept.append(self._last)  # more comes: this usage was not the last
-                self._last = b""
-            if frame.startswith(_DONE):
-                self.is_done = True
-            elif _ERROR.match(frame):
-                self._fault = UpstreamError("The model's provider broke off its answer.")
-                break
-            elif frame.startswith(b"data: {") and _USAGE.search(frame):
-                body = _parse_frame(frame)
-                self.usage = parse_usage(body.get("usage"))
-                if body.get("choices") or self._include_usage:
-                    self._last = frame
-            else:
-                kept.append(frame)
-        return b"".join(frame + b"\n\n" for frame in kept)
+    def _send(self, frame: bytes, tokens: int, frames: list[bytes]) -> None:
+        frames.append(frame)
+        self._relayed_tokens += tokens
+        self.uncounted_frames += 1
+
+    def _check(self, choices: object) -> None:
+        """Bring the choices of a chunk into the contract's form.
+
+        Raises:
+            UpstreamError: for what is none, and for an error in one.
+
+        """
+        if not isinstance(choices, list):
+            raise _odd()
+        for place, choice in enumerate(choices):
+            if not isinstance(choice, dict):
+                raise _odd()
+            if choice.get("error"):
+                raise _broken_off()
+            delta, index = choice.get("delta"), choice.setdefault("index", place)
+            if delta is None:
+                choice["delta"] = delta = {}
+            if type(delta) is not dict or type(index) is not int:
+                raise _odd()
+            if not 0 <= index < self._request.n:
+                raise _odd()
+            choice.setdefault("finish_reason", None)
+            self._check_speaker(index, delta)
+
+    def _check_speaker(self, index: int, delta: dict[str, Any]) -> None:
+        """Leave out of a choice's later pieces what clients would join or stumble over."""
+        if "role" in delta:
+            if index in self._speakers:
+                del delta["role"]
+            self._speakers.add(index)
+        elif "content" in delta and delta["content"] is None:
+            del delta["content"]
 
 
-def _parse_frame(line: bytes) -> dict[str, Any]:
-    try:
-        body = orjson.loads(line.removeprefix(b"data: "))
-    except ValueError as error:
-        raise UpstreamError("The model's provider sent a frame that is no JSON.") from error
-    if not isinstance(body, dict):
-        raise UpstreamError("The model's provider sent a frame that is no object.")
-    return body
+class _Kept:
+    """A chunk without its usage and its last brace; ``usage`` as it came; its own tokens."""
+
+    __slots__ = ("_head", "has_choices", "tokens", "usage")
+
+    def __init__(self, chunk: dict[str, Any], usage: dict[str, Any]) -> None:
+        self.has_choices = bool(chunk["choices"])
+        self.tokens = _count_chunk(chunk)
+        self.usage = usage
+        self._head = write_object(chunk)[:-1]
+
+    def render(self, usage: bytes | None) -> bytes:
+        """Return the frame with this usage, or without any."""
+        shown = b"" if usage is None else b',"usage":' + usage
+        return b"data: %b%b}\n\n" % (self._head, shown)
+
+
+def _broken_off() -> UpstreamError:
+    return UpstreamError("The model's provider broke off its answer.")
+
+
+def _odd() -> UpstreamError:
+    return UpstreamError("The model's provider sent a frame of a wrong form.")
 
 
 @dataclass(frozen=True, slots=True)
 class PatchedAnswer:
-    """A whole answer under our id and model, and the provider's figures where it gave any."""
+    """A whole answer under our id and model, and the provider's figures where it gave any.
 
-    parsed: dict[str, Any]
-    original: bytes
+    ``head`` is all of it but those figures and the last brace; ``reported`` is how they came.
+    """
+
+    head: bytes
+    choices: Sequence[Mapping[str, Any]]
+    reported: object
     usage: Usage | None
 
     def count(self) -> int:
         """Return our own count of the tokens in its text."""
-        return _count_spoken(self.original)
+        return sum(_count_message(choice.get("message")) for choice in self.choices)
 
     def render(self, receipt: Receipt) -> bytes:
-        usage = receipt.stamp(self.parsed.get("usage"), render_usage(receipt.usage))
-        return orjson.dumps({**self.parsed, "usage": usage})
+        usage = receipt.write(self.reported, render_usage(receipt.usage))
+        return b'%b,"usage":%b}' % (self.head, usage)
 
 
 def patch_answer(body: bytes, answer: Answer) -> PatchedAnswer:
@@ -201,47 +216,50 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedAnswer:
         UpstreamError: for what is no chat completion.
 
     """
-    try:
-        parsed = orjson.loads(body)
-    except ValueError as error:
-        raise UpstreamError("The model's provider sent an answer that is no JSON.") from error
-    if not isinstance(parsed, dict) or not isinstance(parsed.get("choices"), list):
+    parsed = read_object(body)
+    choices = parsed.get("choices")
+    if not isinstance(choices, list) or not all(isinstance(each, dict) for each in choices):
         raise UpstreamError("The model's provider sent an answer that is no completion.")
+    if parsed.get("error") or any(choice.get("error") for choice in choices):
+        raise _broken_off()
     parsed["id"] = answer.completion_id
     parsed["model"] = answer.model
-    return PatchedAnswer(parsed, body, parse_usage(parsed.get("usage")))
+    reported = parsed.pop("usage", None)
+    return PatchedAnswer(write_object(parsed)[:-1], choices, reported, parse_usage(reported))
 
 
-def _count_spoken(data: bytes) -> int:
-    return sum(count_tokens(orjson.loads(text)) for text in _SPOKEN.findall(data))
+def _count_chunk(chunk: Mapping[str, Any]) -> int:
+    return sum(_count_message(choice["delta"]) for choice in chunk["choices"])
 
 
-def parse_usage(usage: object) -> Usage | None:
-    """Return OpenAI's figures in disjoint buckets, None for figures that cannot be true."""
-    if not isinstance(usage, dict):
-        return None
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
-    reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
-    if not (is_count(prompt) and is_count(completion)):
-        return None
-    if cached > prompt or reasoning > completion:
-        return None
-    return Usage(
-        input=prompt - cached,
-        cached_input=cached,
-        output=completion - reasoning,
-        reasoning=reasoning,
-        request=1,
-    )
+def _count_message(said: object) -> int:
+    """Return our own count of a message, or of a piece of one."""
+    if not isinstance(said, dict):
+        return 0
+    content = said.get("content")
+    if len(said) == 1 and type(content) is str:  # almost all there are
+        return count_tokens(content)
+    return sum(map(count_tokens, _texts_in(said)))
 
 
-def _detail(usage: dict[str, Any], group: str, name: str) -> int:
-    details = usage.get(group)
-    value = details.get(name) if isinstance(details, dict) else None
-    return value if is_count(value) else 0
+def _texts_in(said: Mapping[str, Any]) -> Iterator[str]:
+    yield from _texts_of(said.get("content"))
+    yield from _texts_of(said.get("reasoning_content") or said.get("reasoning"))
+    yield from _texts_of(said.get("refusal"))
+    calls = said.get("tool_calls")
+    functions = [call.get("function") for call in _objects_in(calls)]
+    for function in _objects_in([*functions, said.get("function_call")]):
+        yield from _texts_of(function.get("arguments"))
 
 
-def is_count(value: object) -> TypeGuard[int]:
-    """Tell whether a provider's figure can be a number of tokens."""
-    return type(value) is int and 0 <= value <= 10**12  # beyond any context
+def _texts_of(content: object) -> Iterator[str]:
+    if isinstance(content, str):
+        yield content
+    for part in _objects_in(content):
+        yield from _texts_of(part.get("text") or part.get("thinking"))
+
+
+def _objects_in(values: object) -> list[dict[str, Any]]:
+    if not isinstance(values, list):
+        return []
+    return [value for value in values if isinstance(value, dict)]

@@ -6,7 +6,6 @@ from typing import Any
 
 import orjson
 
-from billing.usage import Usage
 from gateway.chat import (
     Answer,
     ChatRequest,
@@ -22,6 +21,7 @@ from gateway.chat import (
 from gateway.dialects.base import ListedModel
 from gateway.dialects.openai.functions import answers_with_functions
 from gateway.dialects.openai.odds import render_odds
+from gateway.dialects.openai.usage import render_usage
 from gateway.dialects.receipts import Receipt
 from gateway.dialects.writing import dump_text
 
@@ -35,26 +35,6 @@ FINISH_REASONS: Mapping[StopReason, str] = MappingProxyType(
         StopReason.BUDGET: "length",
     }
 )
-
-
-def render_usage(usage: Usage) -> dict[str, Any]:
-    """Return OpenAI's figures: the prompt with what was cached, the completion with reasoning."""
-    prompt, completion = usage.prompt_tokens, usage.completion_tokens
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cached_input,
-            "audio_tokens": usage.audio_input,
-        },
-        "completion_tokens_details": {
-            "reasoning_tokens": usage.reasoning,
-            "audio_tokens": usage.audio_output,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-    }
 
 
 def render_answer(

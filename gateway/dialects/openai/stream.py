@@ -26,7 +26,8 @@ from gateway.chat import (
 from gateway.dialects.openai.errors import render_error
 from gateway.dialects.openai.functions import answers_with_functions
 from gateway.dialects.openai.odds import render_odds
-from gateway.dialects.openai.responses import finish_reason, render_usage
+from gateway.dialects.openai.responses import finish_reason
+from gateway.dialects.openai.usage import render_usage
 from gateway.dialects.receipts import Receipt
 from gateway.dialects.writing import dump_text
 from kernel.errors import TollgateError

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from billing.usage import Evidence, Usage
+from billing.usage import NO_USAGE, Evidence, Usage
 from gateway.catalog import CatalogModel
 from gateway.chat import (
     Answer,
@@ -332,12 +332,17 @@ def test_a_page_that_does_not_exist_is_refused(query: bytes) -> None:
         DIALECT.render_models(MODELS, query)
 
 
+@pytest.mark.parametrize("figures", [None, [], {}])
+def test_no_figures_are_none(figures: Any) -> None:
+    assert parse_usage(figures) is None
+
+
 @pytest.mark.parametrize(
     "figures",
     [
-        None,
-        [],
-        {},
+        {"output_tokens": 1},
+        {"input_tokens": float("nan"), "output_tokens": 1},
+        {"input_tokens": 1, "output_tokens": 1, "cache_read_input_tokens": float("nan")},
         {"input_tokens": -1, "output_tokens": 1},
         {"input_tokens": 1, "output_tokens": True},
         {"input_tokens": 1.5, "output_tokens": 1},
@@ -347,5 +352,5 @@ def test_a_page_that_does_not_exist_is_refused(query: bytes) -> None:
         {"input_tokens": 1, "output_tokens": 1, "output_tokens_details": {"thinking_tokens": 2}},
     ],
 )
-def test_figures_that_cannot_be_true_are_none(figures: Any) -> None:
-    assert parse_usage(figures) is None
+def test_figures_that_cannot_be_true_are_no_usage(figures: Any) -> None:
+    assert parse_usage(figures) == NO_USAGE

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.usage import Evidence, Usage
+from billing.usage import NO_USAGE, Evidence, Usage
 from gateway.chat import Answer, ChatRequest
 from gateway.dialects.anthropic.passthrough import PassThroughStream as AnthropicPassThrough
 from gateway.dialects.openai.passthrough import PassThroughStream, patch_answer
-from gateway.dialects.receipts import Receipt, render_number, replace_usage
+from gateway.dialects.receipts import Receipt, render_number
 from kernel.money import NANOS_PER_DOLLAR, Nanos
 from tests.calls import frames
 from tests.fakes.upstream import ending, frame
@@ -44,21 +44,31 @@ def test_the_number_is_the_decimal_and_survives_a_clients_float(nanos: int) -> N
     assert Decimal(repr(json.loads(text))) == Decimal(text)
 
 
-def test_only_the_usage_object_of_the_frame_itself_is_replaced() -> None:
-    before = b'data: {"a":{"usage":{"n":1}},"c":[{"usage":{}},"\\"usage\\":{"], "usage" : '
-    after = b' , "z":"\xc3\xa9 \\u00e9","usage_more":{"n":{}}}\n\n'
+def nested(depth: int) -> Any:
+    value: Any = []
+    for _ in range(depth):
+        value = [value]
+    return value
 
-    assert replace_usage(before + b'{"n":{"m":[2,"}"]}}' + after, {"x": 1}) == (
-        before + b'{"x":1}' + after
+
+def test_a_providers_figures_stand_beside_ours_and_never_in_their_place() -> None:
+    reported = {"cost": 77, "prompt_tokens": 9, "x": {"y": float("nan")}}
+
+    assert REPORTED.write(reported, {"own": 1}) == (
+        b'{"prompt_tokens":9,"x":{"y":null},"cost":0.000123,"x_tollgate":{"evidence":"provider"}}'
     )
 
 
 @pytest.mark.parametrize(
-    "untouched",
-    [b'data: {"choices":[{"usage":{}}],"usage":null}', b'data: {"v":"usage"}', b"data: [DONE]"],
+    "reported",
+    [None, {}, [1], {"cost": 77}, {"x": "\ud800", "y": float("inf")}, {"x": nested(2_000)}],
+    ids=["none", "empty", "list", "cost alone", "neither of two parsers", "too deep"],
 )
-def test_a_frame_without_usage_of_its_own_stays_as_it_is(untouched: bytes) -> None:
-    assert replace_usage(untouched, {"x": 1}) == untouched
+def test_without_a_providers_figures_our_own_are_shown(reported: Any) -> None:
+    shown = b'{"own":1,"cost":0.000123,"x_tollgate":{"evidence":"%b"}}'
+
+    assert REPORTED.write(reported, {"own": 1}) == shown % b"provider"
+    assert COUNTED.write({"theirs": 1}, {"own": 1}) == shown % b"counted"
 
 
 def through(data: bytes, receipt: Receipt, *, include_usage: bool = True) -> tuple[bytes, bytes]:
@@ -138,7 +148,7 @@ def test_words_in_the_frame_that_is_kept_back_are_counted() -> None:
     stream = PassThroughStream(ChatRequest("public", (), {}), ANSWER)
     stream.feed(frame("up-1", {"content": " word"}) + end + b"data: [DONE]\n\n")
 
-    assert (stream.usage, stream.count_relayed()) == (None, 3)
+    assert (stream.usage, stream.count_relayed(), stream.count_relayed()) == (NO_USAGE, 3, 0)
     assert b" word word" in stream.finish(COUNTED)
 
 
@@ -180,18 +190,18 @@ def test_a_whole_answer_shows_the_figures_that_are_charged(
     assert answer == {"id": "chatcmpl-ours", "model": "public", "choices": [], "usage": shown}
 
 
-def test_anthropics_last_figures_say_the_cost_and_every_other_byte_stays() -> None:
+def test_anthropics_last_figures_say_the_cost_and_the_event_stays_as_it_came() -> None:
     start = (
         b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_x",'
         b'"model":"up","usage":{"input_tokens":9,"output_tokens":1}}}\n\n'
     )
     head = b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":'
-    end = b'event: message_stop\ndata: {"type": "message_stop"}\n\n'
+    end = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
     stream = AnthropicPassThrough(Answer("msg_ours", "public", 1, "fp"))
 
     stream.feed(start + head + b'"end_turn"}, "usage": {"output_tokens": 4}, "x":1}\n\n' + end)
 
     assert stream.finish(REPORTED) == (
-        head + b'"end_turn"}, "usage": {"output_tokens":4,"cost":0.000123,'
-        b'"x_tollgate":{"evidence":"provider"}}, "x":1}\n\n' + end
+        head + b'"end_turn"},"x":1,"usage":{"output_tokens":4,"cost":0.000123,'
+        b'"x_tollgate":{"evidence":"provider"}}}\n\n' + end
     )

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from billing.usage import Evidence, Usage
+from billing.usage import NO_USAGE, Evidence, Usage
 from gateway.chat import Answer, ChatRequest, Embed, Embedded
 from gateway.dialects.openai import EMBEDDINGS
 from gateway.dialects.receipts import Receipt
@@ -120,11 +120,20 @@ def test_an_upstreams_nonsense_is_its_fault_and_not_shown(body: bytes) -> None:
     assert "secret" not in caught.value.message
 
 
-@pytest.mark.parametrize("usage", [None, 5, {}, {"prompt_tokens": -1}, {"prompt_tokens": True}])
-def test_figures_that_cannot_be_true_are_none(usage: Any) -> None:
-    body = orjson.dumps({"data": [{"embedding": "AAAA"}], "usage": usage})
+@pytest.mark.parametrize(
+    ("usage", "figures"),
+    [
+        *[(b"null", None), (b"5", None), (b"{}", None)],
+        *[(b'{"prompt_tokens":-1}', NO_USAGE), (b'{"prompt_tokens":true}', NO_USAGE)],
+        *[(b'{"prompt_tokens":NaN}', NO_USAGE), (b'{"total_tokens":9}', NO_USAGE)],
+    ],
+)
+def test_figures_that_cannot_be_true_are_told_from_none_at_all(
+    usage: bytes, figures: Usage | None
+) -> None:
+    body = b'{"data":[{"embedding":"AAAA"}],"usage":%b}' % usage
 
-    assert EMBEDDINGS.patch_answer(body, ANSWER).usage is None
+    assert EMBEDDINGS.patch_answer(body, ANSWER).usage == figures
 
 
 def test_other_work_gets_its_turn_between_many_vectors() -> None:
