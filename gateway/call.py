@@ -5,24 +5,28 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from gateway.dialects.base import Dialect
+from gateway.idempotency import MOST_BYTES as MOST_KEPT_BYTES
 from kernel import clock
 from kernel.errors import TollgateError
 from kernel.ids import new_request_id
+from kernel.log import logger
 
 Send = Callable[[Any], Awaitable[None]]
-JSON = (b"content-type", b"application/json")
+JSON = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 HELD_UP_S = 0.1
 STREAM = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
+log = logger(__name__)
 
 
 class Call:
     """What arrived and how to answer it. Frames go out only after ``start_stream``.
 
-    ``notes`` are headers that say how it was answered.
+    ``notes`` are headers that say how it was answered; ``recording`` is what of a stream has gone
+    out, for whoever set it to keep that.
 
     For the watch: ``sent_at`` is when something last went out, ``is_sending`` whether the caller is
     waited for just now, ``held_up_until`` when that last took long. Monotonic seconds.
@@ -58,7 +62,7 @@ class Call:
         self.started = False
         self.started_at = clock.monotonic()
         self.status = 0
-        self.recording: list[bytes] | None = None
+        self.recording: bytearray | None = None
         self.is_over = False
         self.is_sending = False
         self.sent_at = 0.0
@@ -71,8 +75,16 @@ class Call:
     def send(self, frames: bytes) -> Awaitable[None]:
         """Send frames of a started stream; waits while the caller reads too slowly."""
         if self.recording is not None:
-            self.recording.append(frames)
+            self._record(frames)
         return self._deliver({"type": "http.response.body", "body": frames, "more_body": True})
+
+    def _record(self, frames: bytes) -> None:
+        """Keep what goes out, as long as all of it can be stored in the end."""
+        assert self.recording is not None
+        self.recording += frames
+        if len(self.recording) > MOST_KEPT_BYTES:
+            self.recording = None
+            log.warning("answer_too_large_to_keep", request=self.request_id)
 
     async def keep_alive(self) -> None:
         """Show a stream's caller that the answer is still awaited; begins the stream if need be."""
@@ -101,7 +113,7 @@ class Call:
         self, body: bytes, *, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()
     ) -> None:
         """Send a whole JSON answer."""
-        await self._start(status, (JSON, (b"content-length", b"%d" % len(body)), *headers))
+        await self._start(status, (*JSON, (b"content-length", b"%d" % len(body)), *headers))
         await self.finish(body)
 
     async def refuse(self, error: TollgateError) -> None:

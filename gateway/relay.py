@@ -14,6 +14,7 @@ from gateway.chat import (
     ChatRequest,
     ChoiceFinished,
     Embedded,
+    StopReason,
     StreamEvent,
     UsageReported,
 )
@@ -23,12 +24,21 @@ from gateway.providers.base import ByteUpstream, EventUpstream, Upstream
 from gateway.sale import Sale
 from gateway.watch import Patience, Watch
 from kernel.errors import TollgateError, UpstreamError
+from kernel.log import logger
 
 MOST_ANSWER_BYTES = 64 * 2**20
 Keep = Callable[[StoredAnswer], Awaitable[None]]
 COUNT_EVERY = 32
+COUNT_BYTES = 64 * 1024
 # No server spends fewer bytes of frame on a token; so this never guesses too few tokens.
 BYTES_PER_TOKEN = 8
+# A provider's tokens may be fewer than ours for the same text, but not by more than this.
+OVERRUN = 4
+OVERRUN_SLACK_TOKENS = 16
+# What a chunk may cost with everything around its token: other likely tokens, mostly.
+MOST_TOKEN_BYTES = 4096
+MOST_SILENT_EVENTS = 10_000
+log = logger(__name__)
 
 
 class Relay:
@@ -37,7 +47,17 @@ class Relay:
     ``keep`` stores a whole answer before its last bytes leave, where the caller asked for that.
     """
 
-    __slots__ = ("_answer", "_call", "_keep", "_meter", "_request", "_sale", "_tranches", "_watch")
+    __slots__ = (
+        "_answer",
+        "_call",
+        "_keep",
+        "_meter",
+        "_most_tokens",
+        "_request",
+        "_sale",
+        "_tranches",
+        "_watch",
+    )
 
     def __init__(
         self, call: Call, request: ChatRequest, answer: Answer, sale: Sale, keep: Keep | None
@@ -46,10 +66,11 @@ class Relay:
         self._request = request
         self._answer = answer
         self._keep = keep
-        call.recording = [] if keep is not None and request.stream else None
+        call.recording = bytearray() if keep is not None and request.stream else None
         self._sale = sale
         self._meter = sale.meter
         self._tranches = sale.tranches
+        self._most_tokens = OVERRUN * (sale.tranches.most + OVERRUN_SLACK_TOKENS)
 
     async def run(self, upstream: Upstream, patience: Patience) -> None:
         """Relay everything and close the upstream, whatever happens.
@@ -73,7 +94,7 @@ class Relay:
     async def _stream_events(self, upstream: EventUpstream) -> None:
         call = self._call
         renderer = call.dialect.open_stream(self._request, self._answer)
-        outcome = Outcome.COMPLETED
+        reason: StopReason | None = None
         try:
             async with self._watch:
                 async for batch in upstream.batches():
@@ -83,17 +104,18 @@ class Relay:
                         await self._send(frames)
                     self._sale.checkpoint()
                     self._watch.note()
-                    if len(affordable) < len(batch):
-                        outcome = Outcome.BUDGET_EXHAUSTED
+                    is_short = len(affordable) < len(batch)
+                    reason = StopReason.BUDGET if is_short else self._find_overrun()
+                    if reason is not None:
                         break
         except TollgateError as error:
             await self._break_off(error, renderer)
             raise
-        cut_off = renderer.cut_off() if outcome is Outcome.BUDGET_EXHAUSTED else b""
+        cut_off = b"" if reason is None else renderer.cut_off(reason)
         last = cut_off + renderer.finish(await self._sale.receipt())
         if not call.started:
             await call.start_stream()
-        await self._end_stream(outcome, last)
+        await self._end_stream(reason, last)
 
     async def _afford(self, batch: Sequence[StreamEvent]) -> Sequence[StreamEvent]:
         """Count a batch and return it, or as much of its beginning as money can be held for."""
@@ -115,7 +137,7 @@ class Relay:
         stream = call.dialect.open_pass_through(self._request, self._answer)
         try:
             async with self._watch:
-                is_whole = await self._pass_through(upstream, stream)
+                reason = await self._pass_through(upstream, stream)
         except TollgateError as error:
             meter.add(stream.count_relayed())
             renderer = call.dialect.open_stream(self._request, self._answer)
@@ -124,25 +146,27 @@ class Relay:
         except BaseException:
             meter.add(stream.count_relayed())
             raise
-        if not is_whole:
-            receipt = await self._sale.receipt()
-            await self._end_stream(Outcome.BUDGET_EXHAUSTED, stream.cut_off(receipt))
+        if reason is not None:
+            last = stream.cut_off(await self._sale.receipt(), reason)
+            await self._end_stream(reason, last)
             return
         meter.add(stream.count_relayed())
         if stream.usage is not None:
             meter.report(stream.usage)
-        await self._end_stream(Outcome.COMPLETED, stream.finish(await self._sale.receipt()))
+        await self._end_stream(None, stream.finish(await self._sale.receipt()))
 
-    async def _end_stream(self, outcome: Outcome, last: bytes) -> None:
+    async def _end_stream(self, reason: StopReason | None, last: bytes) -> None:
         if self._keep is not None and self._call.recording is not None:
-            await self._keep(StoredAnswer(True, b"".join([*self._call.recording, last])))
-        self._sale.complete(outcome)
+            await self._keep(StoredAnswer(True, bytes(self._call.recording) + last))
+        is_out_of_money = reason is StopReason.BUDGET
+        self._sale.complete(Outcome.BUDGET_EXHAUSTED if is_out_of_money else Outcome.COMPLETED)
         await self._call.finish(last)
 
-    async def _pass_through(self, upstream: ByteUpstream, stream: PassThrough) -> bool:
-        """Relay a stream's bytes and return True, or False where money for the rest ran out."""
-        meter, tranches = self._meter, self._tranches
+    async def _pass_through(self, upstream: ByteUpstream, stream: PassThrough) -> StopReason | None:
+        """Relay a stream's bytes; return why it was cut, None for a whole one."""
+        meter, tranches, size, counted = self._meter, self._tranches, 0, 0
         async for data in upstream.chunks():
+            size += len(data)
             frames = stream.feed(data)
             if tranches.is_tight(meter.output_tokens + len(frames) // BYTES_PER_TOKEN):
                 meter.add(stream.count_relayed())
@@ -151,23 +175,54 @@ class Relay:
                     cut = stream.cut(frames, meter.output_tokens - tranches.covered)
                     meter.take_back(cut.cut_tokens)
                     await self._send(cut.frames)
-                    return False
+                    return StopReason.BUDGET
             if frames:
                 await self._send(frames)
-            if not meter.output_tokens or stream.uncounted_frames >= COUNT_EVERY or meter.is_late:
+            is_much = stream.uncounted_frames >= COUNT_EVERY or size - counted >= COUNT_BYTES
+            if is_much or not meter.output_tokens or meter.is_late:
+                counted = size
                 meter.add(stream.count_relayed())
                 self._sale.checkpoint()
                 self._watch.note()
+                if self._find_overrun() is not None:
+                    return StopReason.LENGTH
+                self._check_size(size)
         if not stream.is_done:
             raise UpstreamError("The model's provider broke off its answer.")
-        return True
+        return None
+
+    def _check_size(self, size: int) -> None:
+        """Refuse what has more bytes than any answer could: it says nothing, without end."""
+        if size > MOST_ANSWER_BYTES + self._tranches.most * MOST_TOKEN_BYTES:
+            raise UpstreamError("The model's provider sent an endless answer.")
+
+    def _find_overrun(self) -> StopReason | None:
+        """Return why to cut an upstream that has written more than it was let, else None.
+
+        Its caller has had all it asked for by then, and is charged for no more than that.
+        """
+        if self._meter.output_tokens <= self._most_tokens:
+            return None
+        most = self._tranches.most
+        log.warning("upstream_overran", request=self._meter.request_id, most_tokens=most)
+        self._meter.take_back(self._meter.output_tokens - most)
+        return StopReason.LENGTH
 
     async def _whole_events(self, upstream: EventUpstream) -> None:
         events: list[StreamEvent] = []
+        tokens = 0
         async with self._watch:
             async for batch in upstream.batches():
                 events.extend(batch)
+                tokens += sum(map(_tokens, batch))
+                if tokens > self._most_tokens:
+                    break
+                if len(events) > tokens + MOST_SILENT_EVENTS:
+                    raise UpstreamError("The model's provider sent an endless answer.")
         self._count(events)
+        reason = self._find_overrun()
+        if reason is not None:
+            events += [ChoiceFinished(choice, reason) for choice in range(self._request.n)]
         body = self._call.dialect.render_answer(
             self._request, self._answer, events, await self._sale.receipt()
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from billing.usage import Usage
-from gateway.chat import Answer, ChatRequest, StreamEvent
+from gateway.chat import Answer, ChatRequest, StopReason, StreamEvent
 from gateway.dialects.rate_headers import Headers, RateStandings
 from gateway.dialects.receipts import Receipt
 from kernel.errors import TollgateError
@@ -35,8 +35,8 @@ class StreamRenderer(Protocol):
         """Return the frames of these events, possibly empty."""
         ...
 
-    def cut_off(self) -> bytes:
-        """Return the last chunk of an only choice that no money is left for."""
+    def cut_off(self, reason: StopReason = StopReason.BUDGET) -> bytes:
+        """Return the last chunks of choices that may write no more."""
         ...
 
     def finish(self, receipt: Receipt) -> bytes:
@@ -87,8 +87,8 @@ class PassThrough(Protocol):
         """Cut whole frames from the end until ``excess`` tokens are gone, or nothing is left."""
         ...
 
-    def cut_off(self, receipt: Receipt) -> bytes:
-        """Return the closing frames of an answer that no money is left for."""
+    def cut_off(self, receipt: Receipt, reason: StopReason = StopReason.BUDGET) -> bytes:
+        """Return the closing frames of an answer that may get no longer."""
         ...
 
     def finish(self, receipt: Receipt) -> bytes:

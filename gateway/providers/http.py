@@ -35,6 +35,8 @@ _FIELD = re.compile(r"[a-z_][a-z0-9_.]{0,99}(?=: )")
 # Anthropic says 400 of an account without credit, OpenAI 429: nothing a caller can mend.
 _ACCOUNT = re.compile(r"credit balance", re.IGNORECASE)
 _NO_QUOTA = {"insufficient_quota", "billing_hard_limit_reached"}
+# A megabyte that is packed may be a gigabyte, and what streams is small and wanted at once.
+_HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 log = logger(__name__)
 
 
@@ -42,7 +44,7 @@ def open_session(networks: Sequence[Network]) -> aiohttp.ClientSession:
     """Return the process's own pool, which calls public addresses and ``networks``; close it."""
     return aiohttp.ClientSession(
         connector=GuardedConnector(networks),
-        auto_decompress=True,
+        auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
     )
 
@@ -159,7 +161,7 @@ async def post_json(
             response = await session.post(
                 url,
                 data=aiohttp.BytesPayload(body),
-                headers={"content-type": "application/json", **headers},
+                headers={**_HEADERS, **headers},
                 timeout=_deadlines(deployment.connect_timeout_s, read_s),
                 allow_redirects=False,
             )
@@ -169,7 +171,11 @@ async def post_json(
         log.warning("upstream_not_reached", error=type(error).__name__)
         raise UpstreamError("The model's provider cannot be reached.") from error
     if response.status == 200:  # noqa: PLR2004 # OK
-        return HttpUpstream(response)
+        if response.headers.get("content-encoding", "identity").lower() == "identity":
+            return HttpUpstream(response)
+        response.close()
+        log.warning("upstream_packed_its_answer", provider=deployment.provider)
+        raise UpstreamError("The model's provider sent an answer that nobody asked to be packed.")
     raise await _refused(response, is_own_key=deployment.key_owner is not None)
 
 

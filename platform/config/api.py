@@ -83,7 +83,9 @@ class ApiHandler(ASGIHandler):
 
     async def get_response_async(self, request: ASGIRequest) -> HttpResponseBase:  # type: ignore[override] # untyped there
         try:
-            return await super().get_response_async(request)
+            response = await super().get_response_async(request)
+            response.headers["cache-control"] = "no-store"
+            return response
         finally:
             await sync_to_async(connections.close_all)()
 

@@ -12,7 +12,10 @@ STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
 
 
 class HostileUpstream:
-    """Answers each request by the attack that its own field ``mock`` names; counts connections."""
+    """Answers each request by the attack that its own field ``mock`` names, or its ``user``.
+
+    Counts connections, and what was sent by each attack.
+    """
 
     def __init__(self, attacks: dict[str, Attack]) -> None:
         self.connections = 0
@@ -34,7 +37,8 @@ class HostileUpstream:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
-            name = _read_request(connection)["mock"]["attack"]
+            request = _read_request(connection)
+            name = request["mock"]["attack"] if "mock" in request else request["user"]
             self.sent_bytes[name] = 0
             for data in self._attacks[name]():
                 connection.sendall(data)

@@ -57,6 +57,23 @@ def said(answer: requests.Response) -> tuple[int, str]:
     return answer.status_code, body["error"]["type"]
 
 
+@pytest.mark.parametrize("door", DOORS)
+def test_no_cache_on_the_way_keeps_an_answer_or_a_refusal(stage: Stage, door: Door) -> None:
+    answers = [ask(stage, door), ask(stage, door, {}), ask(stage, door, b"no json")]
+
+    assert [answer.status_code for answer in answers] == [200, 400, 400]
+    assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/anthropic/v1/models", "/v1/key", "/v1/nothing"])
+def test_no_cache_on_the_way_keeps_a_list(stage: Stage, path: str) -> None:
+    key = {"authorization": f"Bearer {stage.acme.key_text}"}
+
+    for headers in (key, {}):
+        answer = requests.get(stage.api.url + path, headers=headers, timeout=10)
+        assert answer.headers["cache-control"] == "no-store"
+
+
 def assert_nothing_moved(stage: Stage) -> None:
     assert not UsageEvent.objects.filter(org_id=stage.acme.org.pk).exists()
     assert not Hold.objects.filter(org_id=stage.acme.org.pk).exists()

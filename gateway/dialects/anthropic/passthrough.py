@@ -88,10 +88,10 @@ class PassThroughStream:
                 self._is_started = False
         return CutFrames(b"".join(frame.data for frame in kept), gone)
 
-    def cut_off(self, receipt: Receipt) -> bytes:
+    def cut_off(self, receipt: Receipt, reason: StopReason = StopReason.BUDGET) -> bytes:
         start = b"" if self._is_started else render_start(self._answer)
         block = b"" if self._open is None else render_block_stop(self._open)
-        return start + block + render_end(ChoiceFinished(0, StopReason.BUDGET), receipt) + STOP
+        return start + block + render_end(ChoiceFinished(0, reason), receipt) + STOP
 
     def finish(self, receipt: Receipt) -> bytes:
         if self._end is None:

@@ -68,9 +68,9 @@ class AnthropicStream:
                 self._render_other(event, frames)
         return b"".join(frames)
 
-    def cut_off(self) -> bytes:
-        """End an answer that no money is left for; ``finish`` says so."""
-        self._end = ChoiceFinished(0, StopReason.BUDGET)
+    def cut_off(self, reason: StopReason = StopReason.BUDGET) -> bytes:
+        """Note why the answer ends; ``finish`` says so."""
+        self._end = ChoiceFinished(0, reason)
         return b""
 
     def finish(self, receipt: Receipt) -> bytes:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from billing.usage import Usage
-from gateway.chat import Answer, ChatRequest
+from gateway.chat import Answer, ChatRequest, StopReason
 from gateway.dialects.base import CutFrames
 from gateway.dialects.openai.stream import DONE, OpenAIStream
 from gateway.dialects.openai.usage import parse_usage, render_usage
@@ -81,9 +81,9 @@ class PassThroughStream:
             gone += _count_chunk(read_object(kept.pop().removeprefix(b"data: ")))
         return CutFrames(b"".join(frame + b"\n\n" for frame in kept), gone)
 
-    def cut_off(self, receipt: Receipt) -> bytes:
+    def cut_off(self, receipt: Receipt, reason: StopReason = StopReason.BUDGET) -> bytes:
         renderer = OpenAIStream(self._request, self._answer)
-        return renderer.cut_off() + renderer.finish(receipt)
+        return renderer.cut_off(reason) + renderer.finish(receipt)
 
     def finish(self, receipt: Receipt) -> bytes:
         if self._last is None:

@@ -84,10 +84,10 @@ class OpenAIStream:
                 self._render_other(event, frames)
         return b"".join(frames)
 
-    def cut_off(self) -> bytes:
-        """Return the last chunk of an only choice that no money is left for, begun or not."""
-        self._opened = max(self._opened, 1)
-        return self.render([ChoiceFinished(0, StopReason.BUDGET)])
+    def cut_off(self, reason: StopReason = StopReason.BUDGET) -> bytes:
+        """Return the last chunk of every choice, begun or not."""
+        self._opened = len(self._content)
+        return self.render(ChoiceFinished(choice, reason) for choice in range(self._opened))
 
     def finish(self, receipt: Receipt) -> bytes:
         """Return the usage chunk, where it was asked for, and the end."""

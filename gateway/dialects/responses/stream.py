@@ -49,9 +49,9 @@ class ResponsesStream:
                 frames.append(self._said("delta", output, delta=clean(piece)))
         return b"".join(frames)
 
-    def cut_off(self) -> bytes:
-        """Note that no money is left; the closing frames say it."""
-        self._outputs.reason = StopReason.BUDGET
+    def cut_off(self, reason: StopReason = StopReason.BUDGET) -> bytes:
+        """Note why the answer ends; the closing frames say it."""
+        self._outputs.reason = reason
         return b""
 
     def finish(self, receipt: Receipt) -> bytes:
