@@ -12,7 +12,7 @@ STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
 
 
 class HostileUpstream:
-    """Answers each request by the attack that its own field ``mock`` names, or its ``user``.
+    """Answers each request by the attack that its field ``mock``, its ``user`` or its model names.
 
     Counts connections, and what was sent by each attack.
     """
@@ -38,7 +38,8 @@ class HostileUpstream:
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
             request = _read_request(connection)
-            name = request["mock"]["attack"] if "mock" in request else request["user"]
+            named = request.get("mock", {}).get("attack") or request.get("user")
+            name = named if named in self._attacks else request["model"]
             self.sent_bytes[name] = 0
             for data in self._attacks[name]():
                 connection.sendall(data)
