@@ -19,6 +19,11 @@ MOST_BUDGETS = 50
 MOST_ALERTS = 10
 REARM_POINTS = 10
 _ANCHORS = {"day": range(24), "week": range(1, 8), "month": range(1, 32)}
+_RAISED = """
+update billing_budgetwindow set highest_limit = greatest(highest_limit, %s)
+where budget_id = %s and highest_limit is not null
+  and (window_end is null or window_end > clock_timestamp())
+"""
 _PAST_TIME = """
 delete from billing_budgetalert a using billing_budgetwindow w, billing_budget b
 where b.id = %s and a.budget_id = b.id and w.budget_id = b.id and w.window_start = a.window_start
@@ -107,6 +112,7 @@ def change_budget_limit(budget: Budget, limit: int, *, actor: str) -> Budget:
         setattr(budget, column, limit)
         budget.save(update_fields=[column])
         with connection.cursor() as cursor:
+            cursor.execute(_RAISED, [limit, budget.pk])
             cursor.execute(_PAST_TIME, [budget.pk, REARM_POINTS])
         record_change(
             budget.org_id,

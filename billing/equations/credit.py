@@ -81,4 +81,66 @@ CREDIT: tuple[Equation, ...] = (
         where coalesce(l.cash, 0)
           <> coalesce(t.paid, 0) - coalesce(t.voided, 0) - coalesce(l.lost, 0)""",
     ),
+    Equation(
+        "G1b",
+        "what is owed and held on a credit line is within its limit, but for cents rounded up",
+        """select o.public_id,
+          b.unbilled_nanos::numeric + b.receivable_nanos + b.line_held_nanos,
+          b.credit_limit_nanos + coalesce(i.rounded, 0)
+        from billing_billingaccount b join accounts_organization o on o.id = b.org_id
+        left join (select org_id, sum(greatest(0, rounding_nanos)) rounded
+          from billing_invoice where state = 'final' group by 1) i on i.org_id = b.org_id
+        where b.unbilled_nanos::numeric + b.receivable_nanos + b.line_held_nanos
+          > b.credit_limit_nanos + coalesce(i.rounded, 0)""",
+    ),
+    Equation(
+        "I16c",
+        "no call passed over credit that burns before what it reserved, and was free all the time",
+        """with ranked as materialized (
+          select g.*, greatest(t.recorded_at, g.created_at) as recorded_at,
+            g.granted_nanos - g.consumed_nanos - g.expired_nanos - g.voided_nanos as remaining,
+            row_number() over (partition by g.org_id order by g.priority,
+              coalesce(cardinality(g.allowed_models), 2147483647),
+              coalesce(g.expires_at, 'infinity'), g.kind = 'paid', g.effective_at, g.id) as rank
+          from billing_creditgrant g join billing_ledgertransaction t on t.id = g.txn_id
+        ), taken as materialized (
+          select h.request_id, h.org_id, h.model, h.created_at, h.grant_ids,
+            coalesce(h.closed_at, 'infinity') as closed_at, t.place, t.nanos, r.id, r.rank
+          from billing_hold h
+          cross join lateral unnest(h.grant_ids, h.grant_nanos) with ordinality t(id, nanos, place)
+          join ranked r on r.id = t.id
+        ), asked as (
+          select request_id, org_id, model, created_at, closed_at, grant_ids, place, rank from taken
+          union all
+          select request_id, org_id, model, created_at, coalesce(closed_at, 'infinity'), grant_ids,
+            2147483647, 2147483647 from billing_hold
+          where amount_nanos > (select coalesce(sum(x), 0) from unnest(grant_nanos) x)
+        ), taken_back as (
+          select grant_id, -sum(amount_nanos) nanos from billing_grantburn
+          where amount_nanos < 0 group by 1
+        ), passed as materialized (
+          select a.*, r.id, r.remaining + own.burned - own.reserved - coalesce(b.nanos, 0) as free
+          from asked a join ranked r on r.org_id = a.org_id and r.rank < a.rank
+            and r.recorded_at <= a.created_at and r.effective_at <= a.created_at
+            and (r.expires_at is null or r.expires_at > a.created_at)
+            and (r.allowed_models is null or a.model = any(r.allowed_models))
+            and (r.remaining > 0 or r.id = any(a.grant_ids))
+          left join taken_back b on b.grant_id = r.id
+          cross join lateral (select
+            coalesce((select sum(x.amount_nanos) from billing_grantburn x
+              where x.request_id = a.request_id and x.grant_id = r.id and x.amount_nanos > 0), 0)
+              as burned,
+            coalesce((select sum(x.nanos) from billing_hold h
+              cross join lateral unnest(h.grant_ids, h.grant_nanos)
+                with ordinality x(id, nanos, place)
+              where h.request_id = a.request_id and x.id = r.id and x.place < a.place), 0)
+              as reserved) own
+        )
+        select p.request_id || ' over credit ' || p.id, p.free, coalesce(o.nanos, 0)
+        from passed p cross join lateral (
+          select sum(t.nanos) nanos from taken t where t.id = p.id
+            and t.request_id <> p.request_id
+            and t.created_at <= p.closed_at and t.closed_at >= p.created_at
+        ) o where p.free > 0 and p.free > coalesce(o.nanos, 0)""",
+    ),
 )

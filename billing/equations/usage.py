@@ -51,7 +51,7 @@ USAGE: tuple[Equation, ...] = (
           or exists (select 1 from billing_priceversion q where q.model = p.model
             and q.org_id is not distinct from p.org_id and q.id <> p.id
             and q.effective_from > p.effective_from
-            and q.effective_from < u.occurred_at - interval '5 minutes')""",
+            and q.effective_from < u.occurred_at - interval '30 seconds')""",
     ),
     Equation(
         "I12",

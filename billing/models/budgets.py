@@ -74,7 +74,11 @@ class Budget(models.Model):
 
 
 class BudgetWindow(models.Model):
-    """What is settled and held against a budget in one of its periods (end exclusive)."""
+    """What is settled and held against a budget in one of its periods (end exclusive).
+
+    ``highest_limit``, in the budget's unit, is the most it allowed in this window: a limit that is
+    lowered leaves what was used before. None for windows from before it was kept.
+    """
 
     pk = models.CompositePrimaryKey("budget_id", "window_start")
     budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="windows")
@@ -84,6 +88,7 @@ class BudgetWindow(models.Model):
     held_nanos = models.BigIntegerField(default=0)
     settled_tokens = models.BigIntegerField(default=0)
     held_tokens = models.BigIntegerField(default=0)
+    highest_limit = models.BigIntegerField(null=True)
 
     class Meta:
         constraints = [

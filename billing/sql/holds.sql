@@ -280,9 +280,10 @@ begin
   if v_new is null then return v_answer; end if;
 
   insert into billing_budgetwindow (budget_id, window_start, window_end, settled_nanos, held_nanos,
-    settled_tokens, held_tokens)
+    settled_tokens, held_tokens, highest_limit)
   select distinct on (w.budget, w.start) w.budget, w.start,
-    (select p.ends_at from budget_window(b, o.timezone, p_now) p), 0, 0, 0, 0
+    (select p.ends_at from budget_window(b, o.timezone, p_now) p), 0, 0, 0, 0,
+    coalesce(b.limit_tokens, b.limit_nanos)
   from unnest(v_new) n cross join lateral unnest(n.budget_ids, n.starts) w(budget, start)
   join billing_budget b on b.id = w.budget join accounts_organization o on o.id = b.org_id
   where not exists (select 1 from billing_budgetwindow x

@@ -80,6 +80,17 @@ def ledger_machine(  # noqa: C901 # a machine is its rules, one small method eac
         def room(self) -> int:
             return min(self.credit, BUDGET_NANOS - self.settled) - self.held
 
+        def room_for(self, request_id: str) -> int:
+            """What an open call may still hold: only credit that was there when it began pays."""
+            began_at = Hold.objects.get(request_id=request_id).created_at
+            grants = self.open_grants().filter(effective_at__lte=began_at)
+            free = sum(
+                grant.remaining_nanos - grant.held_nanos
+                for grant in grants
+                if grant.allowed_models != ["another"]
+            )
+            return min(free, BUDGET_NANOS - self.settled - self.held)
+
         @rule(target=requests, amount=st.integers(1, 40_000))
         def hold(self, amount: int) -> str:
             request_id = new_request_id()
@@ -108,7 +119,7 @@ def ledger_machine(  # noqa: C901 # a machine is its rules, one small method eac
 
         @rule(request_id=requests, add=st.integers(1, 30_000))
         def extend(self, request_id: str, add: int) -> None:
-            fits = request_id in self.open and add <= self.room()
+            fits = request_id in self.open and add <= self.room_for(request_id)
 
             answer = run_tick(database, extensions=[Extension(request_id, add)])
 
