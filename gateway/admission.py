@@ -5,9 +5,10 @@ from billing.holds import HoldRequest, Outcome
 from billing.pricing import Price
 from gateway.call import Call
 from gateway.draft import Plan
+from gateway.estimate import may_think
 from gateway.idempotency import Once
 from gateway.levels import Ask, Wanted, ask_for
-from gateway.metering import Meter
+from gateway.metering import SLACK_TOKENS, TOOLS_SLACK_TOKENS, Meter
 from gateway.runtime import Runtime
 from gateway.sale import Sale
 from gateway.tokenizer import count_prompt
@@ -116,6 +117,7 @@ class Admission:
 
     def _open_sale(self, plan: Plan, price: Price) -> Sale:
         books, bounds, request_id = self._runtime.books, plan.bounds, self._call.request_id
+        slack_tokens = TOOLS_SLACK_TOKENS if plan.request.defined_tools else SLACK_TOKENS
         tranches = Tranches(
             books.writer,
             request_id,
@@ -132,5 +134,7 @@ class Admission:
             most_output=bounds.output_tokens,
             images=bounds.images,
             prompt_bucket="input" if plan.request.embed is None else "embedding",
+            may_think=may_think(plan.request, plan.model),
+            slack_tokens=slack_tokens * plan.request.n,
         )
         return Sale(books, self._principal, meter, tranches)

@@ -64,6 +64,11 @@ def may_think_unseen(request: ChatRequest, model: CatalogModel) -> bool:
     return not _says_what_it_thinks(request, model)
 
 
+def may_think(request: ChatRequest, model: CatalogModel) -> bool:
+    """Tell whether a model may use tokens for thinking, of which it shows all, some or none."""
+    return model.thinks_unseen or request.is_thinking or request.effort not in (None, "none")
+
+
 def _says_what_it_thinks(request: ChatRequest, model: CatalogModel) -> bool:
     thinking = request.wire.get("thinking") or {}
     is_left_out = thinking.get("display") == "omitted"

@@ -15,10 +15,12 @@ from kernel.log import logger
 
 CHECKPOINT_TOKENS = 64
 CHECKPOINT_S = 0.25
-# A provider's figure beyond this multiple of our own bounds is not believed.
+# A provider's figure beyond this multiple of our own bounds and counts is not believed.
 ABSURD = 4
 # Short answers differ by more than a factor.
 SLACK_TOKENS = 16
+# What providers wrap calls of tools in is not relayed: dozens of tokens for each.
+TOOLS_SLACK_TOKENS = 512
 log = logger(__name__)
 
 
@@ -29,7 +31,8 @@ class Meter:
     ``prompt_bucket`` is where our own count of the prompt belongs.
 
     ``cost`` is what the provider charges, where that is on file; pictures are always our own count.
-    ``remarks`` are for the receipt.
+    ``remarks`` are for the receipt. ``may_think`` and ``slack_tokens`` say how far the provider's
+    figures may be above what was relayed.
     """
 
     request_id: str
@@ -39,6 +42,8 @@ class Meter:
     most_output: int
     images: int = 0
     prompt_bucket: Literal["input", "embedding"] = "input"
+    may_think: bool = False
+    slack_tokens: int = SLACK_TOKENS
     provider: str = ""
     cost: Price | None = None
     remarks: dict[str, str] = field(default_factory=dict)
@@ -63,18 +68,32 @@ class Meter:
         """Take the provider's figures; return False for figures that are not believed.
 
         Tokens are cut differently everywhere, so figures may differ from our own count of what was
-        relayed, but not beyond all reason; ours is complete by the time figures come.
+        relayed, but not beyond all reason; ours is complete by the time figures come. The last
+        figures count, also those that are not believed.
         """
         is_believed = (
             0 < usage.prompt_tokens <= ABSURD * self.most_input
             and 0 <= usage.completion_tokens <= ABSURD * self.most_output
             and self.output_tokens <= ABSURD * (usage.completion_tokens + SLACK_TOKENS)
+            and (self.may_think or usage.completion_tokens - usage.reasoning <= self._most)
         )
-        if is_believed:
-            self.reported = usage
-        else:
-            log.warning("usage_not_believed", request=self.request_id, provider=self.provider)
+        self.reported = _at_its_price(usage, self.price) if is_believed else None
+        if not is_believed:
+            log.warning(
+                "usage_not_believed",
+                request=self.request_id,
+                provider=self.provider,
+                counted_output=self.output_tokens,
+                prompt_tokens=usage.prompt_tokens,
+                completion_tokens=usage.completion_tokens,
+                reasoning_tokens=usage.reasoning,
+            )
         return is_believed
+
+    @property
+    def _most(self) -> int:
+        """The most tokens that somebody else may count in what was relayed."""
+        return ABSURD * self.output_tokens + self.slack_tokens
 
     def checkpoint_due(self) -> bool:
         """Tell whether 64 tokens or 250 ms have passed since the last one; mark it if so."""
@@ -122,6 +141,15 @@ class Meter:
             upstream_nanos=None if self.cost is None else self.cost.charge(usage),
             cache_percent=self.price.cache_percent,
         )
+
+
+def _at_its_price(usage: Usage, price: Price) -> Usage:
+    """Return sound as text where its model has no price for sound: it is not for nothing."""
+    for sound, text in (("audio_input", "input"), ("audio_output", "output")):
+        heard = getattr(usage, sound)
+        if heard and not getattr(price.per_million, sound) and sound not in price.tiers:
+            usage = replace(usage, **{sound: 0, text: getattr(usage, text) + heard})
+    return usage
 
 
 def _ms(seconds: float) -> int:

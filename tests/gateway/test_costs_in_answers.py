@@ -111,7 +111,7 @@ def test_a_provider_that_reports_more_than_was_held_costs_what_was_held(
     answer = post(
         stage.api.url,
         stage.acme.key_text,
-        chat_body(**form, max_tokens=10, mock={"chunks": 5, "usage": reported}),
+        chat_body(**form, max_tokens=10, mock={"chunks": 9, "usage": reported}),
     )
 
     body = last_of(answer)
@@ -126,7 +126,11 @@ def test_a_provider_that_reports_more_than_was_held_costs_what_was_held(
 def test_more_than_was_held_in_a_long_stream_costs_what_its_tranches_held(
     stage: Stage, chunks: int
 ) -> None:
-    reported = {"prompt_tokens": 9, "completion_tokens": 7_000, "total_tokens": 7_009}
+    reported = {
+        "prompt_tokens": 9,
+        "completion_tokens": 7_000,
+        "completion_tokens_details": {"reasoning_tokens": 5_000},
+    }
 
     answer = post(
         stage.api.url,

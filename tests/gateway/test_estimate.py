@@ -65,7 +65,8 @@ def test_a_stream_to_a_model_that_may_think_unseen_is_held_in_full(
         (ADAPTIVE, ["openai"], False, MOST),
         (LEFT_OUT, ["anthropic"], False, MOST),
         (ADAPTIVE, ["anthropic"], True, MOST),
-        (SILENT, ["openai"], True, 1_024),
+        (SILENT, ["openai"], False, 1_024),
+        (SILENT, ["openai"], True, MOST),  # such a server is not told of it
         ({**PLAIN, "output_config": {"effort": "high"}}, ["openai"], False, MOST),
         ({**PLAIN, "output_config": {"effort": "high"}}, ["anthropic"], False, 1_024),
     ],
