@@ -21,7 +21,11 @@ _FIELDS: Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = MappingProx
         "web_search_options": ("A web search", _UNPRICED),
         "search_parameters": ("A web search", _UNPRICED),
         "enable_search": ("A web search", _UNPRICED),
+        "search_settings": ("A web search", _UNPRICED),
         "plugins": ("A plugin", _UNPRICED),
+        # other hosts and models than those that are priced
+        "provider": ("A choice of hosts", _UNPRICED),
+        "fallbacks": ("A list of other models", _UNPRICED),
         "audio": ("A spoken answer", _UNPRICED),
         "best_of": ("The best of several answers", _UNPRICED),
     }
