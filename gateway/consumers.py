@@ -55,7 +55,7 @@ class CompletionConsumer(AsyncConsumer):
                 raise _wrong_method(scope["method"], self.method)
             call.body = await _read_body(headers, receive)
             runtime = await current_runtime()
-            if runtime.is_stopping or len(runtime.calls) >= settings.MAX_CALLS_IN_FLIGHT:
+            if runtime.is_stopping or runtime.is_overloaded:
                 raise UnavailableError(
                     "The server is busy; try again.", headers={"retry-after": "1"}
                 )

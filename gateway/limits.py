@@ -169,7 +169,7 @@ class RateLimiter:
 
     def _take_asks(self, most: int) -> list[tuple[Row, asyncio.Future[Row | None]]]:
         """Return what is still waited for: who has left has handed back already."""
-        asks = []
+        asks: list[tuple[Row, asyncio.Future[Row | None]]] = []
         while self._asks and len(asks) < most:
             row, waiting = self._asks.popleft()
             if not waiting.done():

@@ -16,6 +16,7 @@ class Metrics:
             for name, says in (
                 ("calls_in_flight", "Calls being served."),
                 ("unsettled_backlog", "Settlements waiting to be committed."),
+                ("loop_lag_ms", "How far the event loop is behind, in milliseconds."),
                 ("journal_owed", "Calls that are not in the books yet."),
                 ("rate_limits_local", "Calls limited without Redis since the start."),
                 ("circuits_open", "Providers' models that are left alone at the moment."),

@@ -27,6 +27,7 @@ def route(pattern: str, consumer: type[AsyncConsumer]) -> Any:
     return re_path(pattern, consumer.as_asgi())  # type: ignore[arg-type] # typed for views only
 
 
+# Looked through in this order: what is called most comes first.
 routes = [
     route(_OPENAI + r"/chat/completions/?$", CompletionConsumer),
     route(_OPENAI + r"/embeddings/?$", EmbeddingsConsumer),
@@ -36,7 +37,9 @@ routes = [
     route(r"^anthropic/v1/messages/?$", MessagesConsumer),
     route(r"^anthropic/v1/messages/count_tokens/?$", TokenCountConsumer),
     route(r"^anthropic/v1/models(?:/(?P<model>.*))?$", AnthropicModelsConsumer),
-    route(r"^anthropic(?:/|$)", UnknownAnthropicPathConsumer),
     route(r"^(?:healthz|readyz|metrics)$", StatusConsumer),
+]
+unknown_routes = [
+    route(r"^anthropic(?:/|$)", UnknownAnthropicPathConsumer),
     route(r"^(?:v1|api)(?:/|$)", UnknownPathConsumer),
 ]

@@ -35,6 +35,7 @@ from gateway.call import Registry
 from gateway.catalog import Catalog, load_catalog
 from gateway.garbage import PAUSE_S, Collector
 from gateway.idempotency import AnswerStore
+from gateway.lag import LoopLag
 from gateway.levels import Defaults
 from gateway.limits import RateLimiter
 from gateway.metrics import Metrics
@@ -95,6 +96,7 @@ class Runtime:
         self.calls = Registry()
         self.metrics = Metrics()
         self.watched_orgs: set[int] = set()
+        self.lag = LoopLag(settings.SHED_LAG_MS / 1000)  # seconds for asyncio, no money
         self.is_stopping = False
         self._hints = Hints(self.redis, self.owner)
         self._session = open_session(settings.PROVIDER_NETWORKS)
@@ -112,6 +114,7 @@ class Runtime:
         with suppress(DatabaseError, PoolTimeout):
             self.catalog = await load_catalog(self.pool)
         self._collector.start()
+        self.lag.start()
         for work, pause_s in (
             (self._sync_journal, SYNC_S),
             (self._adopt, ADOPT_S),
@@ -132,10 +135,16 @@ class Runtime:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         self._collector.stop()
+        self.lag.stop()
         self.books.journal.close()
         await self._session.close()
         await self.redis.aclose()
         await self.pool.close()
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Tell whether a new call would only make those that are open slower."""
+        return len(self.calls) >= settings.MAX_CALLS_IN_FLIGHT or self.lag.is_too_much
 
     @property
     def is_ready(self) -> bool:
@@ -145,6 +154,7 @@ class Runtime:
         return self.metrics.render(
             calls_in_flight=len(self.calls),
             unsettled_backlog=self.books.writer.backlog,
+            loop_lag_ms=round(self.lag.average_s * 1000),
             journal_owed=self.books.journal.owed,
             rate_limits_local=self.limiter.fallbacks,
             circuits_open=self.router.open_circuits,

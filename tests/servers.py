@@ -97,6 +97,10 @@ def _wait_until_ready(server: Server, path: str, start_s: float) -> None:
     raise AssertionError(f"the server is not ready: {server.log.read_text()[-2000:]}")
 
 
+# The machines of CI stall for longer than a process should; shedding has tests of its own.
+UNHURRIED_MS = "60000"
+
+
 @contextmanager
 def running_api(
     database_url: str,
@@ -114,7 +118,7 @@ def running_api(
         REDIS_URL=redis_url,
         DATA_DIR=str(folder),
         SERVE="api",
-        **settings,
+        **{"SHED_LAG_MS": UNHURRIED_MS, **settings},
     )
     if server == "uvicorn":
         command = [sys.executable, "-m", "config.server", "--port", str(port), "--graceful", "20"]

@@ -36,9 +36,10 @@ async def lifespan(_scope: dict[str, Any], receive: Receive, send: Send) -> None
 def _data_plane() -> dict[str, Any]:
     from config.api import api_routes
     from gateway.consumers import UnknownPathConsumer
-    from gateway.routes import route, routes
+    from gateway.routes import route, routes, unknown_routes
 
-    return {"http": URLRouter([*api_routes(), *routes, route(r"", UnknownPathConsumer)])}
+    last = route(r"", UnknownPathConsumer)
+    return {"http": URLRouter([*routes, *api_routes(), *unknown_routes, last])}
 
 
 def _pages() -> dict[str, Any]:
@@ -58,11 +59,11 @@ def _pages() -> dict[str, Any]:
 
 def _everything() -> dict[str, Any]:
     from config.api import api_routes
-    from gateway.routes import routes
+    from gateway.routes import routes, unknown_routes
 
     pages = _pages()
     rest: Any = re_path(r"", pages["http"])
-    return {**pages, "http": URLRouter([*api_routes(), *routes, rest])}
+    return {**pages, "http": URLRouter([*routes, *api_routes(), *unknown_routes, rest])}
 
 
 _ROLES = {"api": _data_plane, "web": _pages, "all": _everything}

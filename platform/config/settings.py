@@ -27,9 +27,9 @@ LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"
 # --- the data plane -------------------------------------------------------------------------------
 MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 32 * 2**20, low=1024, high=2**30)
 HEAD_TIMEOUT_S = env.integer("HEAD_TIMEOUT_S", 10, low=1, high=300)
-HEAD_TIMEOUT_S = env.integer("HEAD_TIMEOUT_S", 10, low=1, high=300)
 BODY_TIMEOUT_S = env.integer("BODY_TIMEOUT_S", 10, low=1, high=300)
 MAX_CALLS_IN_FLIGHT = env.integer("MAX_CALLS_IN_FLIGHT", 6000, low=1, high=100_000)
+SHED_LAG_MS = env.integer("SHED_LAG_MS", 250, low=10, high=600_000)
 MAX_CALL_S = env.integer("MAX_CALL_S", 600, low=1, high=3600)
 KEEP_ALIVE_S = env.integer("KEEP_ALIVE_S", 15, low=1, high=300)
 UNREAD_S = env.integer("UNREAD_S", 30, low=1, high=3600)

@@ -30,7 +30,10 @@ class Command(BaseCommand):
             return
         try:
             make_console_role(
-                settings.DATABASE_URL, console["USER"], console["PASSWORD"], most=MOST_CONNECTIONS
+                settings.DATABASE_URL,
+                str(console["USER"]),
+                str(console["PASSWORD"]),
+                most=MOST_CONNECTIONS,
             )
         except errors.InsufficientPrivilege as error:
             raise CommandError(
