@@ -144,12 +144,16 @@ class Catalog:
         return _under_own_keys(found, principal.org_id, self.own_keys.get(principal.org_id, {}))
 
     def offered(self, principal: Principal) -> dict[str, CatalogModel]:
-        """Return the models that a key can call, aliases too, in the order of their names."""
+        """Return the models that a key can call, aliases too, in the order of their names.
+
+        Each under the name it is listed by, at the price that the key's organization pays.
+        """
         aliased = {alias: self.models[name] for alias, name in self.aliases.items()}
         return {
-            name: model if name == model.name else replace(model, name=name)
+            name: replace(model, name=name, price=price)
             for name, model in sorted({**self.models, **aliased}.items())
-            if model.price_for(principal.org_id) is not None and _may_call(principal, name, model)
+            if (price := model.price_for(principal.org_id)) is not None
+            and _may_call(principal, name, model)
         }
 
     def _find(self, name: str) -> CatalogModel | None:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from accounts.principal import RateLimits
+from billing.pricing import Price
 from billing.usage import Usage
 from gateway.chat import Answer, ChatRequest, StopReason, StreamEvent
 from gateway.dialects.rate_headers import Headers, RateStandings
@@ -128,6 +130,16 @@ class ListedModel(Protocol):
 
     @property
     def max_output_tokens(self) -> int: ...
+
+    @property
+    def price(self) -> Price | None:
+        """What this caller pays."""
+        ...
+
+    @property
+    def limits(self) -> RateLimits:
+        """What the caller's organization may ask of it."""
+        ...
 
 
 class Dialect(Protocol):

@@ -1,6 +1,7 @@
 """The lists of models in the document, OpenAI's and Anthropic's, and the process's own state."""
 
 from gateway.dialects.anthropic.models import MOST_LISTED, USUALLY_LISTED
+from gateway.dialects.offers import OFFER_SCHEMA, PRICING_SCHEMA
 from gateway.dialects.schemas import STRING, array_of, nullable, object_of, word
 from gateway.openapi.parts import (
     ANTHROPIC,
@@ -27,7 +28,19 @@ _LIMIT = {
 }
 SCHEMAS = {
     "Model": object_of(
-        {"id": STRING, "object": word("model"), "created": SECONDS, "owned_by": STRING}, {}
+        {
+            "id": STRING,
+            "object": word("model"),
+            "created": SECONDS,
+            "owned_by": STRING,
+            "context_length": COUNT,
+            "top_provider": object_of(
+                {"context_length": COUNT, "max_completion_tokens": COUNT}, {}
+            ),
+            "pricing": PRICING_SCHEMA,
+            "x_tollgate": OFFER_SCHEMA,
+        },
+        {},
     ),
     "Models": list_of(ref("Model")),
     "AnthropicModel": object_of(
@@ -39,6 +52,7 @@ SCHEMAS = {
             "lifecycle": word("active"),
             "max_input_tokens": COUNT,
             "max_tokens": COUNT,
+            "x_tollgate": OFFER_SCHEMA,
         },
         {},
     ),

@@ -63,6 +63,12 @@ def render_usd(nanos: int, *, places: int = 9) -> str:
     return f"{sign}{whole}.{kept}"
 
 
+def render_usd_per_unit(price_nanos: int) -> str:
+    """Write a price per 1,000,000 units as dollars for one unit: every digit, no needless zeros."""
+    whole, rest = divmod(price_nanos, NANOS_PER_DOLLAR * UNITS_PER_PRICE)
+    return f"{whole}.{rest:015d}".rstrip("0").rstrip(".")
+
+
 def render_usd_short(nanos: int) -> str:
     """Write nanos for people: two decimals, up to six where an amount is below ten cents."""
     small = 0 < abs(nanos) < 10 * NANOS_PER_CENT

@@ -9,6 +9,7 @@ import orjson
 
 from gateway.dialects.anthropic.fields import refusal
 from gateway.dialects.base import ListedModel
+from gateway.dialects.offers import render_offer
 
 MOST_LISTED = 1000
 USUALLY_LISTED = 20
@@ -74,4 +75,5 @@ def _model(model: ListedModel) -> dict[str, Any]:
         "lifecycle": "active",
         "max_input_tokens": model.context_tokens,
         "max_tokens": model.max_output_tokens,
+        "x_tollgate": render_offer(model),
     }

@@ -19,6 +19,7 @@ from gateway.chat import (
     ToolCallStarted,
 )
 from gateway.dialects.base import ListedModel
+from gateway.dialects.offers import render_offer, render_pricing
 from gateway.dialects.openai.functions import answers_with_functions
 from gateway.dialects.openai.odds import render_odds
 from gateway.dialects.openai.usage import render_usage
@@ -145,4 +146,11 @@ def _model(model: ListedModel) -> dict[str, Any]:
         "object": "model",
         "created": model.created,
         "owned_by": model.owned_by,
+        "context_length": model.context_tokens,
+        "top_provider": {
+            "context_length": model.context_tokens,
+            "max_completion_tokens": model.max_output_tokens,
+        },
+        "pricing": render_pricing(model),
+        "x_tollgate": render_offer(model),
     }

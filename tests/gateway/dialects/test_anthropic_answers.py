@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
+from billing.pricing import Price, Tier
 from billing.usage import NO_USAGE, Evidence, Usage
 from gateway.catalog import CatalogModel
 from gateway.chat import (
@@ -287,7 +288,8 @@ def test_a_used_up_budget_says_so_in_the_details() -> None:
     }
 
 
-MODELS = [CatalogModel(name, "tollgate", 0, 128_000, 8_192, None, ()) for name in "abcde"]
+TIERED = Price(1, Usage(input=1_000_000_000), {"input": (Tier(200_000, 2_500_000_000),)})
+MODELS = [CatalogModel(name, "tollgate", 0, 128_000, 8_192, TIERED, ()) for name in "abcde"]
 
 
 def listed(query: bytes) -> Any:
@@ -299,7 +301,9 @@ def test_the_list_of_models_is_this_byte_by_byte() -> None:
     assert DIALECT.render_models(MODELS[:1], b"") == (
         b'{"data":[{"type":"model","id":"a","display_name":"a",'
         b'"created_at":"1970-01-01T00:00:00Z","lifecycle":"active","max_input_tokens":128000,'
-        b'"max_tokens":8192}],"has_more":false,"first_id":"a","last_id":"a"}'
+        b'"max_tokens":8192,"x_tollgate":{"usd_per_million":{"input":"1.00","output":"0.00"},'
+        b'"tiers":{"input":[{"above":200000,"usd_per_million":"2.50"}]},"limits":{"rpm":null,'
+        b'"rpd":null,"tpm":null,"concurrency":null}}}],"has_more":false,"first_id":"a","last_id":"a"}'
     )
     assert DIALECT.render_models([], b"") == (
         b'{"data":[],"has_more":false,"first_id":null,"last_id":null}'

@@ -6,6 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
+from accounts.principal import RateLimits
+from billing.pricing import Price
 from billing.usage import Evidence, Usage
 from gateway.catalog import CatalogModel
 from gateway.chat import (
@@ -211,11 +213,18 @@ def test_an_error_has_all_four_keys() -> None:
 
 
 def test_the_list_of_models_is_this_byte_by_byte() -> None:
-    model = CatalogModel("hacxgpt", "tollgate", 1, 128_000, 8_192, None, ())
+    price = Price(1, Usage(input=1_250_000_000, cached_input=1, output=10_000_000_000))
+    limits = RateLimits(rpm=60)
+    model = CatalogModel("hacxgpt", "tollgate", 1, 128_000, 8_192, price, (), limits)
 
     assert DIALECT.render_models([model], b"limit=1") == (
         b'{"object":"list","data":[{"id":"hacxgpt","object":"model","created":1,'
-        b'"owned_by":"tollgate"}]}'
+        b'"owned_by":"tollgate","context_length":128000,"top_provider":{"context_length":128000,'
+        b'"max_completion_tokens":8192},"pricing":{"prompt":"0.00000125","completion":"0.00001",'
+        b'"input_cache_read":"0.000000000000001","input_cache_write":"0","internal_reasoning":"0",'
+        b'"audio":"0","image":"0","request":"0"},"x_tollgate":{"usd_per_million":{"input":"1.25",'
+        b'"output":"10.00","cached_input":"0.000000001"},"tiers":{},"limits":{"rpm":60,"rpd":null,'
+        b'"tpm":null,"concurrency":null}}}]}'
     )
 
 
