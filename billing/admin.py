@@ -15,7 +15,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts.models import ApiKey, Project
-from billing import models
+from billing import models, proof_admin
 from billing.budgets import (
     BudgetSpec,
     add_budget,
@@ -31,7 +31,7 @@ from pages.admin import BoundedAdmin, ReadOnlyAdmin, refuse
 
 MOST_ROWS = 200
 # Django looks for this file alone; what is beside the payments registers itself
-__all__ = ["payments_admin"]
+__all__ = ["payments_admin", "proof_admin"]
 
 
 def render_rows(names: Sequence[str], rows: Iterable[Sequence[object]]) -> SafeString:
@@ -296,7 +296,6 @@ class InvoiceLineAdmin(ReadOnlyAdmin):
     models.JournalOwner,
     models.LedgerAccount,
     models.LedgerChain,
-    models.ProofRun,
     models.UsageId,
 )
 class PlainAdmin(ReadOnlyAdmin):

@@ -14,14 +14,17 @@ from psycopg.rows import TupleRow
 from billing.equations import EQUATIONS
 from billing.holds import Act
 from billing.journal import SUFFIX, read_records
+from billing.notices.kinds import BROKEN
+from billing.notices.outbox import write_event_through
 from kernel import clock
 from kernel.clock import monotonic
 
 ROWS_NAMED = 20
 ADOPTED_WITHIN_S = 60
+MOST_TOLD = 5
 STORE: LiteralString = (
     "insert into billing_proofrun (at, is_clean, duration_ms, report)"
-    " values (now(), %s, %s, %s::jsonb)"
+    " values (now(), %s, %s, %s::jsonb) returning id"
 )
 
 
@@ -54,7 +57,10 @@ class Proof:
 
 
 def prove(connection: Connection[TupleRow], journals: Path) -> Proof:
-    """Check everything and keep the result; needs a connection that is not in a transaction."""
+    """Check everything, keep the result, tell operators of what is broken.
+
+    Needs a connection that is not in a transaction.
+    """
     started = monotonic()
     settled_late = _finals(journals)
     with connection.transaction():
@@ -65,8 +71,23 @@ def prove(connection: Connection[TupleRow], journals: Path) -> Proof:
         ]
         findings.append(_journal_finding(connection, settled_late))
     proof = Proof(findings, round((monotonic() - started) * 1000))
-    connection.execute(STORE, (proof.clean, proof.duration_ms, proof.as_json().decode()))
+    with connection.transaction():
+        row = connection.execute(
+            STORE, (proof.clean, proof.duration_ms, proof.as_json().decode())
+        ).fetchone()
+        assert row is not None
+        if not proof.clean:
+            write_event_through(connection, BROKEN, _told(row[0], proof))
     return proof
+
+
+def _told(run: int, proof: Proof) -> dict[str, object]:
+    lines = [
+        f"{finding.number} {row[0]}: {row[1]} ≠ {row[2]}"
+        for finding in proof.findings
+        for row in finding.rows
+    ]
+    return {"run": run, "differences": len(lines), "first": lines[:MOST_TOLD]}
 
 
 def _rows(connection: Connection[TupleRow], query: LiteralString) -> list[list[str]]:

@@ -103,8 +103,11 @@ def reconcile() -> bool:
 
 @shared_task(name="billing.close_due_months")
 def close_due() -> int:
-    """Draw and finalise what is due; every organization is its own small transaction."""
-    return close_due_months()
+    """Draw and finalise what is due, each in a small transaction of its own; then prove all."""
+    closed = close_due_months()
+    if closed:
+        prove()
+    return closed
 
 
 @shared_task(name="billing.tell")

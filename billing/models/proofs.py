@@ -1,8 +1,21 @@
 """The histories of the proof and of the reconciliation."""
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 from django.db import models
 
 from kernel import clock
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An equation that did not hold, and the rows that were named, each as what, left, right."""
+
+    number: str
+    promise: str
+    rows: Sequence[Sequence[str]]
 
 
 class ProofRun(models.Model):
@@ -16,6 +29,10 @@ class ProofRun(models.Model):
     def __str__(self) -> str:
         return f"{'clean' if self.is_clean else 'NOT clean'} at {self.at:%Y-%m-%d %H:%M:%S}"
 
+    @property
+    def broken(self) -> list[Broken]:
+        return _broken(self.report["equations"])
+
 
 class ReconciliationRun(models.Model):
     """One recount of what moved in the last ``hours``, and every difference it named."""
@@ -28,3 +45,11 @@ class ReconciliationRun(models.Model):
 
     def __str__(self) -> str:
         return f"{'clean' if self.is_clean else 'NOT clean'} at {self.at:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def broken(self) -> list[Broken]:
+        return _broken(self.report)
+
+
+def _broken(findings: Iterable[Mapping[str, Any]]) -> list[Broken]:
+    return [Broken(f["number"], f["promise"], f["rows"]) for f in findings if f["rows"]]

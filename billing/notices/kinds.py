@@ -12,7 +12,8 @@ class Kind:
     is_ours: bool = False
 
 
-TEST, DISABLED, DIFFERS = "webhook.test", "webhook.disabled", "reconciliation.differs"
+TEST, DISABLED = "webhook.test", "webhook.disabled"
+DIFFERS, BROKEN = "reconciliation.differs", "proof.broken"
 KINDS: Mapping[str, Kind] = {
     "budget.threshold_reached": Kind("A budget's use reached one of its thresholds."),
     "balance.low": Kind("The balance fell beneath its warning."),
@@ -23,5 +24,6 @@ KINDS: Mapping[str, Kind] = {
     "topup.quarantined": Kind("A payment granted nothing and waits for a person.", is_ours=True),
     "settlement.quarantined": Kind("A call's charge could not be applied.", is_ours=True),
     "topup.loss": Kind("Paid credit went back to the payer after it was used.", is_ours=True),
+    BROKEN: Kind("The proof of the books found differences.", is_ours=True),
     DIFFERS: Kind("The hourly reconciliation found differences.", is_ours=True),
 }

@@ -10,7 +10,7 @@ from django.conf import settings
 from accounts.models import Organization
 from billing.models import Budget, OutboxEvent
 from billing.notices.bodies import render_amounts
-from billing.notices.kinds import DIFFERS, DISABLED
+from billing.notices.kinds import BROKEN, DIFFERS, DISABLED
 from kernel.money import render_usd_short
 
 
@@ -124,6 +124,16 @@ def _books_differ(event: OutboxEvent) -> Letter:
     )
 
 
+def _proof_broken(event: OutboxEvent) -> Letter:
+    told = event.payload
+    lines = "\n".join(f"- {line}" for line in told["first"])
+    return Letter(
+        f"The proof found {told['differences']} differences",
+        f"Run {told['run']} of the proof names {told['differences']} rows. Nothing was changed.\n\n"
+        f"{lines}\n\n./tollgate manage prove history --json names all of them.",
+    )
+
+
 LETTERS: Mapping[str, Callable[[OutboxEvent], Letter]] = {
     "budget.threshold_reached": _budget_reached,
     "balance.low": _balance_low,
@@ -133,6 +143,7 @@ LETTERS: Mapping[str, Callable[[OutboxEvent], Letter]] = {
     "topup.quarantined": _top_up_quarantined,
     DISABLED: _webhook_disabled,
     DIFFERS: _books_differ,
+    BROKEN: _proof_broken,
 }
 
 

@@ -12,7 +12,7 @@ from typing import LiteralString
 
 import psycopg
 
-from billing.models import LedgerEntry, UsageEvent
+from billing.models import LedgerEntry, OutboxEvent, ProofRun, UsageEvent
 from kernel import clock
 from tests.billing.past import use_at
 from tests.commands.manage import Here, Manage
@@ -89,6 +89,39 @@ def test_a_changed_entry_is_named_by_every_equation_it_breaks(manage: Manage) ->
     }
     assert broken["I1"] == [[f"transaction {entry.txn_id}", "-1", "0"]]
     assert broken.keys() == {"I1", "I2", "I13", "I25a"}
+
+
+def test_the_history_of_proofs_says_what_each_found(manage: Manage) -> None:
+    use_twice(manage.stores.database_url)
+    assert manage("prove").code == 0
+    corrupt(
+        manage.stores.database_url, "update billing_billingaccount set held_nanos = held_nanos + 1"
+    )
+    assert manage("prove").code == 1
+
+    history = manage("prove", "history", "--json").json
+
+    assert [(run["clean"], run["broken"]) for run in history] == [(False, "I6a"), (True, "")]
+    found = {finding["number"]: finding["rows"] for finding in history[0]["findings"]}
+    assert found["I6a"][0][1:] == ["1", "0"]
+    told = OutboxEvent.objects.get(kind="proof.broken").payload
+    assert (told["run"], told["differences"]) == (history[0]["run"], 1)
+    assert told["first"] == [f"I6a {found['I6a'][0][0]}: 1 ≠ 0"]
+
+
+def test_closing_a_month_proves_the_books(manage: Manage) -> None:
+    use_twice(manage.stores.database_url)
+    period = ("invoice", "run", "--period", THIS_MONTH, "--json")
+    assert manage(*period).code == 0
+    assert ProofRun.objects.count() == 1
+    corrupt(
+        manage.stores.database_url, "update billing_billingaccount set held_nanos = held_nanos + 1"
+    )
+
+    said = manage(*period)
+
+    assert said.code == 1
+    assert "NOT clean: " in said.err
 
 
 def test_an_export_prints_a_control_total_that_is_the_files_and_the_ledgers(
@@ -190,7 +223,7 @@ def test_a_month_is_closed_listed_and_its_document_written(
     )
 
     closed = manage("invoice", "run", "--period", "2026-10", "--json").json
-    again = here("invoice", "run", "--period", "2026-10", "--json").json
+    again = manage("invoice", "run", "--period", "2026-10", "--json").json
     listed = here("invoice", "list", "--json").json
     path = tmp_path / "invoice.pdf"
     written = here("invoice", "pdf", closed[0]["number"], "--out", str(path), "--json").json

@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.core.management.base import CommandError
+
 from accounts.commands import VerbCommand
 from billing.invoices import parse_month, run_month
+from billing.management.proving import prove_now, render_verdict
 from billing.models import Invoice
 from kernel.cli import print_row, print_rows
 from kernel.errors import NotFoundError
@@ -16,7 +19,9 @@ class Command(VerbCommand):
     help = "Close a month into invoices, list them, write their PDFs."
 
     def add_verbs(self, verbs: Any) -> None:
-        run = self.add_verb(verbs, "run", "Close a month for every organization; safe to repeat.")
+        run = self.add_verb(
+            verbs, "run", "Close a month for all, then prove the books; safe to repeat."
+        )
         run.add_argument("--period", required=True, metavar="YYYY-MM")
         self.add_verb(verbs, "list", "List invoices.")
         pdf = self.add_verb(verbs, "pdf", "Write a final invoice's PDF.")
@@ -31,6 +36,9 @@ class Command(VerbCommand):
             self.stderr.write(
                 f"{drafts} stay drafts: the month is not over there, or holds of it are still open."
             )
+        proof = prove_now()
+        if not proof.clean:
+            raise CommandError(f"{render_verdict(proof)}. Run ./tollgate prove.")
 
     def do_list(self, options: dict[str, Any]) -> None:
         invoices = Invoice.objects.select_related("org").defer("pdf").order_by("id")
