@@ -11,7 +11,7 @@ from gateway.levels import Ask, Wanted, ask_for
 from gateway.metering import SLACK_TOKENS, TOOLS_SLACK_TOKENS, Meter
 from gateway.runtime import Runtime
 from gateway.sale import Sale
-from gateway.tokenizer import count_prompt
+from gateway.tokenizer import count_prompt, is_guessed
 from gateway.tranches import Tranches
 from kernel.log import logger
 
@@ -133,6 +133,7 @@ class Admission:
             most_input=bounds.input_tokens,
             most_output=bounds.output_tokens,
             images=bounds.images,
+            is_guessed=is_guessed(plan.request),
             prompt_bucket="input" if plan.request.embed is None else "embedding",
             may_think=may_think(plan.request, plan.model),
             slack_tokens=slack_tokens * plan.request.n,

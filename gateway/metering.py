@@ -28,7 +28,8 @@ log = logger(__name__)
 class Meter:
     """Counts one call. ``prompt_tokens`` is our own count, ``most_output`` the hold's bound.
 
-    ``prompt_bucket`` is where our own count of the prompt belongs.
+    ``is_guessed`` tells that the count of the prompt is a guess in a part: pictures, sound, what is
+    sealed. ``prompt_bucket`` is where our own count of the prompt belongs.
 
     ``cost`` is what the provider charges, where that is on file; pictures are always our own count.
     ``remarks`` are for the receipt. ``may_think`` and ``slack_tokens`` say how far the provider's
@@ -41,6 +42,7 @@ class Meter:
     most_input: int
     most_output: int
     images: int = 0
+    is_guessed: bool = False
     prompt_bucket: Literal["input", "embedding"] = "input"
     may_think: bool = False
     slack_tokens: int = SLACK_TOKENS
@@ -120,7 +122,9 @@ class Meter:
 
     @property
     def evidence(self) -> Evidence:
-        return Evidence.COUNTED if self.reported is None else Evidence.PROVIDER
+        if self.reported is not None:
+            return Evidence.PROVIDER
+        return Evidence.ESTIMATED if self.is_guessed else Evidence.COUNTED
 
     def closing(self, outcome: Outcome) -> Closing:
         """Return the settlement this call comes to now."""

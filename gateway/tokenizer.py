@@ -85,6 +85,14 @@ def count_prompt(request: ChatRequest) -> int:
     return _measure(request, count_tokens, _count_definition)
 
 
+def is_guessed(request: ChatRequest) -> bool:
+    """Tell whether ``count_prompt`` guesses at a part, since a provider measures it otherwise."""
+    return any(
+        message.media or any(thought.sealed for thought in message.thoughts)
+        for message in request.messages
+    )
+
+
 def prompt_upper_bound(request: ChatRequest) -> int:
     """Return a number ``count_prompt`` never exceeds, at the cost of looking at lengths only."""
     return _measure(request, byte_length, byte_length)

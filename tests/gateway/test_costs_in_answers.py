@@ -102,6 +102,24 @@ def test_without_believable_figures_the_counted_ones_are_shown_and_charged(
     assert body["usage"]["prompt_tokens"] == event.input
 
 
+def test_a_picture_that_no_provider_measured_is_charged_by_an_estimate(stage: Stage) -> None:
+    parts = [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": "https://acme.example/a.png", "detail": "low"}},
+    ]
+    messages = [{"role": "user", "content": parts}]
+
+    body = post(
+        stage.api.url,
+        stage.acme.key_text,
+        chat_body(messages=messages, mock={"usage": False}),
+    ).json()
+
+    assert_settled(stage, body["id"], body["usage"], "estimated")
+    # 3 for the answer, 4 for the message, 4 for its text, 85 for a picture at low detail
+    assert body["usage"]["prompt_tokens"] == 96
+
+
 @pytest.mark.parametrize("form", [{}, WITH_USAGE], ids=["whole", "streamed"])
 def test_a_provider_that_reports_more_than_was_held_costs_what_was_held(
     stage: Stage, form: Any
