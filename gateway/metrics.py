@@ -9,6 +9,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._calls = self._counter("tollgate_calls", "Calls that have ended.", "status")
+        self._calls_by_status: dict[int, Counter] = {}
         self._output_tokens = self._counter("tollgate_output_tokens", "Tokens relayed.")
         self._adopted_calls = self._counter("tollgate_adopted_calls", "Calls of dead processes.")
         self._gauges = {
@@ -28,7 +29,10 @@ class Metrics:
         }
 
     def count_call(self, status: int, output_tokens: int) -> None:
-        self._calls.labels(str(status)).inc()
+        counter = self._calls_by_status.get(status)
+        if counter is None:
+            counter = self._calls_by_status[status] = self._calls.labels(str(status))
+        counter.inc()
         if output_tokens:
             self._output_tokens.inc(output_tokens)
 

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 import aiohttp
@@ -70,6 +70,7 @@ class GuardedConnector(aiohttp.TCPConnector):
             resolver=PinnedResolver(networks, only_named=True),
         )
         self._networks = networks
+        self._may_call = lru_cache(maxsize=1024)(self._judge)
 
     async def connect(
         self,
@@ -78,13 +79,8 @@ class GuardedConnector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 # aiohttp's own signature
     ) -> Connection:
         """Refuse addresses that need no resolving, and what would leave the house in the clear."""
-        literal = find_literal(req.url.host or "")
         in_clear = req.url.scheme != "https"
-        if literal is None:
-            is_fine = bool(self._networks) or not in_clear
-        else:
-            is_fine = is_allowed(literal, self._networks, only_named=in_clear)
-        if not is_fine:
+        if not self._may_call(req.url.host or "", in_clear=in_clear):
             raise RefusedAddressError("The provider's address may not be called.")
         if in_clear:
             return await self._clear.connect(req, traces, timeout)
@@ -93,6 +89,13 @@ class GuardedConnector(aiohttp.TCPConnector):
     async def close(self, *, abort_ssl: bool = False) -> None:
         await self._clear.close(abort_ssl=abort_ssl)
         await super().close(abort_ssl=abort_ssl)
+
+    def _judge(self, host: str, *, in_clear: bool) -> bool:
+        """Tell whether a host may be called, as its spelling says; names are resolved later."""
+        literal = find_literal(host)
+        if literal is None:
+            return bool(self._networks) or not in_clear
+        return is_allowed(literal, self._networks, only_named=in_clear)
 
 
 @cache
