@@ -2,6 +2,7 @@
 
 from celery import shared_task
 from django.conf import settings
+from psycopg.errors import Diagnostic
 
 from billing.adoption import adopt_orphans
 from billing.database import connect_sync
@@ -51,9 +52,14 @@ def make_partitions() -> int:
     with connect_sync(
         settings.DATABASE_URL, "tollgate-upkeep", statement_timeout_ms=60_000
     ) as connection:
+        connection.add_notice_handler(_alarm_of_partition)
         row = connection.execute("select make_usage_partitions(3)").fetchone()
         assert row is not None
         return int(row[0])
+
+
+def _alarm_of_partition(warning: Diagnostic) -> None:
+    log.error("partition_not_made", why=warning.message_primary)
 
 
 @shared_task(name="billing.roll_up")

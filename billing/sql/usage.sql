@@ -33,7 +33,31 @@ create index if not exists usage_by_org on billing_usageevent (org_id, occurred_
 create index if not exists usage_by_txn on billing_usageevent (ledger_txn_id);
 create table if not exists billing_usageevent_default partition of billing_usageevent default;
 
--- Make the partitions of this month and p_ahead more; returns how many were missing.
+-- Make the partition of one month. What lies in the default partition already is moved into it: then the
+-- new one is a table by itself until it has its rows, because attaching looks for them in the default.
+create or replace function make_usage_partition(p_name text, p_from timestamptz, p_to timestamptz)
+returns void language plpgsql set lock_timeout = '10s' as $$
+begin
+  if not exists (select 1 from billing_usageevent_default
+                 where occurred_at >= p_from and occurred_at < p_to) then
+    execute format('create table %I partition of billing_usageevent for values from (%L) to (%L)',
+      p_name, p_from, p_to);
+    return;
+  end if;
+  lock table billing_usageevent_default in access exclusive mode;
+  execute format('create table %I (like billing_usageevent including defaults including constraints'
+    ' including indexes)', p_name);
+  execute format('insert into %I select * from billing_usageevent_default'
+    ' where occurred_at >= %L and occurred_at < %L', p_name, p_from, p_to);
+  alter table billing_usageevent_default disable trigger append_only;
+  delete from billing_usageevent_default where occurred_at >= p_from and occurred_at < p_to;
+  alter table billing_usageevent_default enable trigger append_only;
+  execute format('alter table billing_usageevent attach partition %I for values from (%L) to (%L)',
+    p_name, p_from, p_to);
+end $$;
+
+-- Make the partitions of this month and p_ahead more; returns how many were missing and are made. A month
+-- that fails warns and keeps none of the others back; the reconciliation names it (R5, R6).
 create or replace function make_usage_partitions(p_ahead int) returns int language plpgsql as $$
 declare
   v_month timestamp := date_trunc('month', now() at time zone 'UTC');
@@ -43,10 +67,13 @@ begin
   for i in 0..p_ahead loop
     v_name := 'billing_usageevent_' || to_char(v_month, 'YYYYMM');
     if to_regclass(v_name) is null then
-      execute format(
-        'create table %I partition of billing_usageevent for values from (%L) to (%L)',
-        v_name, v_month at time zone 'UTC', (v_month + interval '1 month') at time zone 'UTC');
-      v_made := v_made + 1;
+      begin
+        perform make_usage_partition(v_name, v_month at time zone 'UTC',
+          (v_month + interval '1 month') at time zone 'UTC');
+        v_made := v_made + 1;
+      exception when others then
+        raise warning 'partition % is not made: %', v_name, sqlerrm;
+      end;
     end if;
     v_month := v_month + interval '1 month';
   end loop;
