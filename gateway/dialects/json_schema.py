@@ -9,6 +9,12 @@ _NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multi
 _COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
 _LISTS_OF_SCHEMAS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _MAPS_OF_SCHEMAS = ("properties", "$defs", "definitions", "patternProperties")
+_NEVER_BIND = frozenset(
+    {
+        *("allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas"),
+        *("patternProperties", "prefixItems", "contains"),
+    }
+)
 _SCHEMAS = ("items", "additionalProperties", "not", "if", "then", "else", "contains")
 
 
@@ -46,19 +52,23 @@ def find_fault(schema: object) -> str | None:
     return _fault(schema, "#", MOST_LEVELS)
 
 
-def is_closed(schema: object) -> bool:
-    """Tell whether every object of a schema names all its properties, demands them and no others.
+def may_bind(schema: Mapping[str, Any] | None) -> bool:
+    """Tell whether a schema is such as OpenAI takes to bind an answer by: an object, and closed."""
+    return schema is not None and schema.get("type") == "object" and _is_closed(schema)
 
-    That is what OpenAI asks of a schema that binds.
-    """
+
+def _is_closed(schema: object) -> bool:
+    """Tell whether all objects name all their properties, demand them and no others."""
     if not isinstance(schema, dict):
         return True
+    if not _NEVER_BIND.isdisjoint(schema):
+        return False
     members = schema.get("properties", {})
     is_object = "object" in str(schema.get("type")) or members
     is_shut = schema.get("additionalProperties") is False
     if is_object and not (is_shut and set(members) == set(schema.get("required", ()))):
         return False
-    return all(is_closed(part) for part in _parts_of(schema))
+    return all(_is_closed(part) for part in _parts_of(schema))
 
 
 def _parts_of(schema: Mapping[str, Any]) -> Iterator[object]:

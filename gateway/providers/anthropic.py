@@ -47,7 +47,7 @@ class AnthropicProvider:
             raise NotCarriedError("This model's provider has no embeddings.", param="model")
         if request.dialect == self.dialect:
             say_extras(request, self.dialect)  # the wire says them, except what is refused
-            body = orjson.dumps({**request.wire, "model": deployment.upstream_model})
+            body = render_body(request, deployment.upstream_model)
             return await self._post(body, deployment, streams=request.stream)
         body = render_request(request, deployment.upstream_model, max_output_tokens)
         open_choice = partial(self._open_choice, request, body, deployment)
@@ -66,6 +66,12 @@ class AnthropicProvider:
             headers["x-api-key"] = self._decrypt(deployment.credential)
         url = deployment.base_url.removesuffix("/v1") + "/v1/messages"
         return await post_json(self._session, url, body, headers, deployment, streams=streams)
+
+
+def render_body(request: ChatRequest, upstream_model: str) -> bytes:
+    """Return the caller's own body with the provider's model, and the limit that is held for."""
+    body = {**request.wire, "model": upstream_model, "max_tokens": request.max_tokens}
+    return orjson.dumps(body)
 
 
 def _filters(request: ChatRequest, choice: int) -> list[Filter]:

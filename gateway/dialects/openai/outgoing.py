@@ -12,7 +12,7 @@ import orjson
 
 from gateway.chat import ChatRequest, FormatKind, Media, Message, Part, Tool, ToolMode
 from gateway.dialects.extras import not_carried, say_extras
-from gateway.dialects.json_schema import is_closed
+from gateway.dialects.json_schema import may_bind
 from gateway.dialects.openai.parameters import MOST_STOPS
 from gateway.dialects.openai.tools import MOST_NAME_LENGTH, MOST_TOOLS
 
@@ -52,7 +52,7 @@ def render_request(
 
 
 def _render_format(request: ChatRequest) -> dict[str, Any]:
-    """Say the form of the text. Anthropic's always binds; here only what says so, and is closed."""
+    """Say the form of the text. Anthropic's always binds; here it must say so, and be closed."""
     form = request.response_format
     if form.kind is FormatKind.TEXT:
         return {}
@@ -63,7 +63,7 @@ def _render_format(request: ChatRequest) -> dict[str, Any]:
         wire["description"] = form.description
     if form.strict is not None:
         wire["strict"] = form.strict
-    elif request.dialect == "anthropic" and is_closed(form.schema):
+    elif request.dialect == "anthropic" and may_bind(form.schema):
         wire["strict"] = True
     return {"response_format": {"type": "json_schema", "json_schema": wire}}
 
@@ -78,13 +78,17 @@ def _render_tools(request: ChatRequest) -> dict[str, Any]:
     choice: Any = request.tool_mode.value
     if is_named and len(offered) > 1:
         choice = {"type": "function", "function": {"name": request.tools[0].name}}
-    fields = {"tools": [_render_tool(tool) for tool in offered], "tool_choice": choice}
+    fields = {
+        "tools": [_render_tool(tool, request.dialect) for tool in offered],
+        "tool_choice": choice,
+    }
     if not request.parallel_tool_calls:
         fields["parallel_tool_calls"] = False
     return fields
 
 
-def _render_tool(tool: Tool) -> dict[str, Any]:
+def _render_tool(tool: Tool, dialect: str) -> dict[str, Any]:
+    """Say a tool. That of a response binds where it can, unless it says that it does not."""
     if len(tool.name) > MOST_NAME_LENGTH:
         raise not_carried(f"{tool.path}.name", f"A name over {MOST_NAME_LENGTH} characters")
     function: dict[str, Any] = {"name": tool.name}
@@ -93,6 +97,8 @@ def _render_tool(tool: Tool) -> dict[str, Any]:
     function["parameters"] = tool.parameters
     if tool.strict is not None:
         function["strict"] = tool.strict
+    elif dialect == "responses" and may_bind(tool.parameters):
+        function["strict"] = True
     return {"type": "function", "function": function}
 
 

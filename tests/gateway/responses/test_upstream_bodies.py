@@ -17,6 +17,7 @@ TOOLS = [
     {"type": "function", "name": name, "parameters": {"type": "object"}} for name in ("a", "b", "c")
 ]
 CALL: Any = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
+CLOSED = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 PLAIN: dict[str, Any] = {
     "model": "up-1",
     "messages": [{"role": "user", "content": "Hello"}],
@@ -150,6 +151,25 @@ def test_a_tool_that_is_not_allowed_cannot_be_called_at_anthropic(
 
     assert [tool["name"] for tool in body["tools"]] == offered
     assert body["tool_choice"] == said
+
+
+@pytest.mark.parametrize(
+    ("schema", "said", "sent"),
+    [
+        (CLOSED, {}, True),
+        (CLOSED, {"strict": None}, True),
+        (CLOSED, {"strict": False}, False),
+        ({"type": "object"}, {}, None),
+        ({"type": "object"}, {"strict": True}, True),
+    ],
+)
+def test_a_tool_binds_at_openai_where_it_can_as_responses_have_it(
+    schema: Any, said: Any, *, sent: bool | None
+) -> None:
+    tool = {"type": "function", "name": "f", "parameters": schema, **said}
+
+    assert openai_body(tools=[tool])["tools"][0]["function"].get("strict") is sent
+    assert anthropic_body(tools=[tool])["tools"][0].get("strict") is said.get("strict")
 
 
 def test_a_picture_keeps_its_detail_at_openai() -> None:

@@ -162,6 +162,8 @@ CLOSED = {
         ({**CLOSED, "properties": {"n": {"anyOf": [CLOSED, {"type": "null"}]}}}, True),
         ({**CLOSED, "$defs": {"a": CLOSED}, "properties": {"n": {"$ref": "#/$defs/a"}}}, True),
         ({**CLOSED, "required": []}, None),
+        ({**CLOSED, "properties": {"n": {"allOf": [CLOSED]}}}, None),
+        ({"anyOf": [CLOSED]}, None),
         ({**CLOSED, "additionalProperties": True}, None),
         ({**CLOSED, "properties": {"n": {"type": ["object", "null"]}}}, None),
         ({**CLOSED, "properties": {"n": {"type": "array", "items": SCHEMA}}}, None),
