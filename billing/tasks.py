@@ -14,6 +14,7 @@ from billing.payments.auto import top_up_where_due
 from billing.payments.top_ups import expire_checkouts
 from billing.proof import prove as run_proof
 from billing.reconciliation import reconcile as run_reconciliation
+from billing.retention import Kept, forget
 from billing.rollups import roll_up as add_to_rollups
 from billing.tick import close_calls
 from kernel.log import logger
@@ -35,6 +36,16 @@ def purge() -> int:
         settings.DATABASE_URL, "tollgate-upkeep", statement_timeout_ms=60_000
     ) as connection:
         return purge_answers(connection)
+
+
+@shared_task(name="billing.forget")
+def forget_old() -> int:
+    """Delete what is older than it is kept; nothing that says what money did."""
+    kept = Kept(settings.EVENTS_KEPT_DAYS, settings.RUNS_KEPT_DAYS)
+    with connect_sync(
+        settings.DATABASE_URL, "tollgate-upkeep", statement_timeout_ms=60_000
+    ) as connection:
+        return sum(forget(connection, kept).values())
 
 
 @shared_task(name="billing.adopt_journals")

@@ -61,6 +61,11 @@ class Hold(models.Model):
             ),
             models.Index(
                 fields=["closed_at"],
+                condition=models.Q(state__in=["released", "expired"]),
+                name="hold_unused_by_end",
+            ),
+            models.Index(
+                fields=["closed_at"],
                 condition=models.Q(idem_key__isnull=False),
                 name="hold_keyed_by_end",
             ),

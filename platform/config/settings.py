@@ -68,6 +68,8 @@ EMAIL_USE_SSL, EMAIL_USE_TLS = _MAIL.is_tls, _MAIL.starts_tls
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "Tollgate <tollgate@localhost>")
 DRIFT_ALARM_PERCENT = env.integer("DRIFT_ALARM_PERCENT", 25, low=1, high=10_000)
+EVENTS_KEPT_DAYS = env.integer("EVENTS_KEPT_DAYS", 90, low=7, high=36_500)
+RUNS_KEPT_DAYS = env.integer("RUNS_KEPT_DAYS", 400, low=7, high=36_500)
 
 # --- stores ---------------------------------------------------------------------------------------
 DATABASE_URL = env.url("DATABASE_URL", ("postgresql", "postgres"))
@@ -142,6 +144,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 10},
     },
     "reconcile": {"task": "billing.reconcile", "schedule": timedelta(hours=1)},
+    "forget": {"task": "billing.forget", "schedule": timedelta(hours=1)},
     "prove": {"task": "billing.prove", "schedule": timedelta(hours=1)},
     "top-up": {"task": "billing.top_up", "schedule": timedelta(seconds=30)},
 }
