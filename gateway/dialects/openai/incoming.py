@@ -1,8 +1,8 @@
 """An upstream's stream as neutral events, for callers of another dialect, who ask for one choice.
 
-Servers differ: some name a call again with each piece, some end calls with ``stop``, some add to
-several calls in turns. Arguments that are no JSON object at the end are an upstream's fault, said
-before the caller takes them for good.
+Servers differ: some name a call again with each piece, some number none, some end calls with
+``stop``, some add to several calls in turns. Arguments that are no JSON object at the end are an
+upstream's fault, said before the caller takes them for good.
 """
 
 from collections.abc import Mapping, Sequence
@@ -109,8 +109,10 @@ class EventReader:
         function = call.get("function") or {}
         if self._calls is None:
             self._calls = CallOrder()
-        index = call.get("index", len(self._calls))
         call_id, name = _text(call, "id"), _text(function, "name")
+        index = call.get("index")
+        if index is None:  # then a name begins a call, and what has none belongs to the last
+            index = len(self._calls) if name else len(self._calls) - 1
         if not self._calls.knows(index, call_id, name):
             if not name or type(index) is not int:
                 raise _odd()

@@ -46,6 +46,7 @@ class PassThroughStream:
         self._last: _Kept | None = None
         self._relayed_tokens = 0
         self._speakers: set[int] = set()
+        self._calls: dict[int, int] = {}
 
     def feed(self, data: bytes) -> bytes:
         """See ``PassThrough.feed``."""
@@ -88,6 +89,8 @@ class PassThroughStream:
     def finish(self, receipt: Receipt) -> bytes:
         if self._last is None:
             return OpenAIStream(self._request, self._answer).finish(receipt)
+        if not self._include_usage:
+            return self._last.render(None) + DONE
         usage = receipt.write(self._last.usage, render_usage(receipt.usage))
         return self._last.render(usage) + DONE
 
@@ -151,10 +154,26 @@ class PassThroughStream:
             if not 0 <= index < self._request.n:
                 raise _odd()
             choice.setdefault("finish_reason", None)
-            self._check_speaker(index, delta)
+            self._check_said(index, choice, delta)
 
-    def _check_speaker(self, index: int, delta: dict[str, Any]) -> None:
+    def _check_calls(self, index: int, choice: dict[str, Any]) -> None:
+        """Number the pieces of calls where a server does not: a name begins one. Name their end."""
+        begun = self._calls.get(index, 0)
+        for call in _objects_in(choice["delta"].get("tool_calls")):
+            place = call.get("index")
+            if type(place) is not int:
+                is_new = any(each.get("name") for each in _objects_in([call.get("function")]))
+                call["index"] = place = begun if is_new else max(begun - 1, 0)
+            begun = max(begun, place + 1)
+        if begun:
+            self._calls[index] = begun
+            if choice["finish_reason"] == "stop":
+                choice["finish_reason"] = "tool_calls"
+
+    def _check_said(self, index: int, choice: dict[str, Any], delta: dict[str, Any]) -> None:
         """Leave out of a choice's later pieces what clients would join or stumble over."""
+        if "tool_calls" in delta or index in self._calls:
+            self._check_calls(index, choice)
         if "role" in delta:
             if index in self._speakers:
                 del delta["role"]

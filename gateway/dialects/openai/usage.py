@@ -31,7 +31,8 @@ def render_usage(usage: Usage) -> dict[str, Any]:
 def parse_usage(wire: object) -> Usage | None:
     """Return the figures in disjoint buckets; none of them where they cannot be true.
 
-    None where there are no figures at all. Sound that was cached counts as cached.
+    None where there are no figures at all. Sound that was cached counts as cached. What a total has
+    beyond prompt and completion was thought: Gemini counts thoughts there alone.
     """
     if not isinstance(wire, dict) or not wire:
         return None
@@ -44,6 +45,9 @@ def parse_usage(wire: object) -> Usage | None:
         return NO_USAGE
     if not (is_count(heard) and is_count(said) and is_count(thought)):
         return NO_USAGE
+    total = wire.get("total_tokens")
+    unseen = max(0, total - prompt - completion) if is_count(total) else 0
+    completion, thought = completion + unseen, max(thought, unseen)
     plain = prompt - cached - written
     if plain < 0 or heard > prompt or thought + said > completion:
         return NO_USAGE

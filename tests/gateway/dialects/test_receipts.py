@@ -102,9 +102,11 @@ def test_usage_in_the_chunk_that_ends_a_choice_says_the_cost_too() -> None:
     end["usage"] = {"prompt_tokens": 9, "completion_tokens": 4, "cost": 77, "extra": 1}
     data = frame("up-1", {"content": "a"}) + b"data: " + orjson.dumps(end) + b"\n\ndata: [DONE]\n\n"
 
-    first, last = through(data, REPORTED, include_usage=False)
+    first, last = through(data, REPORTED, include_usage=True)
+    _, unasked = through(data, REPORTED, include_usage=False)
 
     assert b"stop" not in first
+    assert "usage" not in frames(unasked.decode())[0]
     (chunk, done) = frames(last.decode())
     assert (chunk["choices"][0]["finish_reason"], done) == ("stop", "[DONE]")
     assert chunk["usage"] == {"prompt_tokens": 9, "completion_tokens": 4, "extra": 1, **COST}
