@@ -201,8 +201,9 @@ def _add_to_balance(account: BillingAccount, kind: str, nanos: int) -> None:
         account.deferred_nanos += nanos
     else:
         account.promotional_nanos += nanos
+    line = account.credit_limit_nanos - account.unbilled_nanos - account.receivable_nanos
     balance, warn_below = (
-        account.deferred_nanos + account.promotional_nanos,
+        account.deferred_nanos + account.promotional_nanos + max(0, line),
         account.low_balance_nanos,
     )
     if warn_below is not None and balance * 10 >= warn_below * 11:

@@ -12,13 +12,14 @@ class Kind:
     is_ours: bool = False
 
 
-TEST, DISABLED = "webhook.test", "webhook.disabled"
+TEST, DISABLED, CAPPED = "webhook.test", "webhook.disabled", "topup.capped"
 DIFFERS, BROKEN = "reconciliation.differs", "proof.broken"
 KINDS: Mapping[str, Kind] = {
     "budget.threshold_reached": Kind("A budget's use reached one of its thresholds."),
     "balance.low": Kind("The balance fell beneath its warning."),
     "topup.paid": Kind("A top-up was paid and is credit now."),
     "topup.failed": Kind("An automatic top-up failed and was ended."),
+    CAPPED: Kind("The monthly cap keeps automatic top-ups from a low balance."),
     TEST: Kind("Somebody asked for a test."),
     DISABLED: Kind("An endpoint failed for five days, or said 410, and is not called any more."),
     "topup.quarantined": Kind("A payment granted nothing and waits for a person.", is_ours=True),

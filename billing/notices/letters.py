@@ -10,7 +10,7 @@ from django.conf import settings
 from accounts.models import Organization
 from billing.models import Budget, OutboxEvent
 from billing.notices.bodies import render_amounts
-from billing.notices.kinds import BROKEN, DIFFERS, DISABLED
+from billing.notices.kinds import BROKEN, CAPPED, DIFFERS, DISABLED
 from kernel.money import render_usd_short
 
 
@@ -66,6 +66,17 @@ def _top_up_failed(event: OutboxEvent) -> Letter:
         f"Reason:  {told['why']}\n"
         f"Top-up:  {told['topup']}\n\n"
         "Check the card, then switch automatic top-ups on again.",
+    )
+
+
+def _top_up_capped(event: OutboxEvent) -> Letter:
+    name, told = _name(event), event.payload
+    cap = render_usd_short(int(told["monthly_cap_nanos"]))
+    balance = render_usd_short(int(told["balance_nanos"]))
+    return Letter(
+        f"{name}: automatic top-ups have reached their monthly cap",
+        f"The balance of {name} is {balance} USD, and automatic top-ups have reached the {cap} USD "
+        "you allow a month.\n\nTop up by hand, or raise the cap.",
     )
 
 
@@ -138,6 +149,7 @@ LETTERS: Mapping[str, Callable[[OutboxEvent], Letter]] = {
     "budget.threshold_reached": _budget_reached,
     "balance.low": _balance_low,
     "topup.failed": _top_up_failed,
+    CAPPED: _top_up_capped,
     "topup.loss": _top_up_loss,
     "settlement.quarantined": _settlement_quarantined,
     "topup.quarantined": _top_up_quarantined,

@@ -23,7 +23,9 @@ from accounts.audit import record_change
 from accounts.models import Organization
 from billing.grants import database_time
 from billing.locks import lock_accounts
-from billing.models import AutoTopUp, SavedCard, TopUp
+from billing.models import AutoTopUp, OutboxEvent, SavedCard, TopUp
+from billing.notices.kinds import CAPPED
+from billing.notices.outbox import write_event
 from billing.payments import stripe
 from billing.payments.stripe import Charge, DeclinedError
 from billing.payments.telling import alarm
@@ -145,8 +147,9 @@ def _begin(org_id: int) -> bool:
             return False
         auto.next_at = now + timedelta(seconds=auto.cool_down_s)
         auto.save(update_fields=["next_at"])
-        if _this_month(auto.org, now) + auto.amount_nanos > auto.monthly_cap_nanos:
-            log.warning("auto_topup_capped", org=auto.org.public_id)
+        month = _month_start(auto.org, now)
+        if _charged_since(auto.org, month) + auto.amount_nanos > auto.monthly_cap_nanos:
+            _tell_capped(auto, balance, month)
             return False
         top_up = TopUp.objects.create(
             org=auto.org,
@@ -222,14 +225,30 @@ def _open_autos(org_id: Any) -> QuerySet[TopUp]:
     return TopUp.objects.filter(org_id=org_id, state=State.OPEN, source=Source.AUTO)
 
 
-def _this_month(org: Organization, now: datetime) -> int:
-    """Return what auto top-ups of the zone's calendar month have charged, or may have."""
+def _month_start(org: Organization, now: datetime) -> datetime:
     with connection.cursor() as cursor:
         cursor.execute("select period_start('month', %s, %s)", [org.timezone, now])
-        begin = cursor.fetchone()[0]
+        begin: datetime = cursor.fetchone()[0]
+    return begin
+
+
+def _charged_since(org: Organization, begin: datetime) -> int:
+    """Return what auto top-ups have charged since then, or may have."""
     charged = TopUp.objects.filter(org=org, source=Source.AUTO, created_at__gte=begin)
     total = charged.exclude(state=State.FAILED).aggregate(nanos=Sum("amount_nanos"))["nanos"]
     return int(total or 0)
+
+
+def _tell_capped(auto: AutoTopUp, balance_nanos: int, month: datetime) -> None:
+    """Tell the organization, once a month, that its cap keeps the balance low."""
+    log.warning("auto_topup_capped", org=auto.org.public_id)
+    told = OutboxEvent.objects.filter(org=auto.org, kind=CAPPED, created_at__gte=month)
+    if not told.exists():
+        amounts = {
+            "balance_nanos": str(balance_nanos),
+            "monthly_cap_nanos": str(auto.monthly_cap_nanos),
+        }
+        write_event(CAPPED, amounts, org_id=auto.org_id)
 
 
 def _check(spec: AutoTopUpSpec) -> None:

@@ -122,7 +122,8 @@ begin
     from (
       select c.org_id, c.held, c.line_held, coalesce(s.deferred, 0) deferred,
         coalesce(s.promotional, 0) promotional, coalesce(s.unbilled, 0) unbilled, h.head,
-        coalesce(b.deferred_nanos + b.promotional_nanos - s.deferred - s.promotional
+        coalesce(b.deferred_nanos + b.promotional_nanos - s.deferred - s.promotional + greatest(0,
+            b.credit_limit_nanos - b.unbilled_nanos - s.unbilled - b.receivable_nanos)
           < b.low_balance_nanos, false) is_low,
         b.low_balance_noted was_noted
       from (
@@ -140,7 +141,8 @@ begin
       join billing_billingaccount b on b.org_id = c.org_id
     ) q where a.org_id = q.org_id
     returning a.org_id, q.is_low and not q.was_noted as is_news,
-      a.deferred_nanos + a.promotional_nanos as balance, a.low_balance_nanos
+      a.deferred_nanos + a.promotional_nanos + greatest(0, a.credit_limit_nanos - a.unbilled_nanos
+        - a.receivable_nanos) as balance, a.low_balance_nanos
   ), low_balances as (
     insert into billing_outboxevent (org_id, kind, payload, created_at)
     select org_id, 'balance.low', jsonb_build_object('balance_nanos', balance::text,

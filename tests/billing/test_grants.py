@@ -293,3 +293,21 @@ def test_a_low_balance_is_told_once_in_the_settling_transaction_and_again_after_
     assert told == [[], ["6000"], ["6000"]]
     assert told_again == [["6000"], ["6000", "5000"]]
     assert_proven(database)
+
+
+def test_a_low_balance_counts_what_is_left_of_the_credit_line(database: str) -> None:
+    acme = make_tenant(credit_usd="0.000001", mode="hybrid", credit_limit_usd="0.00001")
+    version, price = make_price("m", output_usd="1.00")
+    acme.account.__class__.objects.filter(org=acme.org).update(low_balance_nanos=7_000)
+
+    def spend() -> list[str]:
+        request = hold_request(acme, version, 2_000)
+        run_tick(database, holds=[request])
+        closing = settlement(request.request_id, price, input_tokens=0, output_tokens=2)
+        run_tick(database, closings=[closing])
+        events = acme.org.outboxevent_set.filter(kind="balance.low")
+        return [event.payload["balance_nanos"] for event in events]
+
+    # 1,000 paid and 10,000 on account
+    assert [spend() for _ in range(3)] == [[], [], ["5000"]]
+    assert_proven(database)

@@ -187,6 +187,7 @@ def test_every_letter_can_be_written(cast: Cast, kind: str) -> None:
         "amount_nanos": "3",
         "why": "card_declined",
         "event": "evt_1",
+        "monthly_cap_nanos": "6",
         "request": "req_1",
         "reason": "no open hold to settle: missing",
         "held_nanos": "5",

@@ -195,6 +195,9 @@ def test_a_calendar_month_of_the_organizations_zone_never_costs_more_than_its_ca
         spend_all(acme)
         AutoTopUp.objects.update(next_at=clock.now() - timedelta(seconds=1))
     capped = len(stripe.charges)
+    told = OutboxEvent.objects.get(kind="topup.capped")
+    assert told.org_id == acme.tenant.org.pk
+    assert told.payload == {"balance_nanos": "0", "monthly_cap_nanos": "60000000000"}
     last_month = clock.now().replace(day=1, hour=0) - timedelta(days=2)
     TopUp.objects.filter(pk=TopUp.objects.order_by("id")[0].pk).update(created_at=last_month)
 
@@ -218,7 +221,8 @@ def test_the_month_begins_at_the_organizations_midnight(database: str, acme: Cus
         )
 
     def charged(day: int, hour: int) -> int:
-        return auto._this_month(org, datetime(2026, 2, day, hour, tzinfo=UTC)) // DOLLAR
+        begin = auto._month_start(org, datetime(2026, 2, day, hour, tzinfo=UTC))
+        return auto._charged_since(org, begin) // DOLLAR
 
     assert (charged(28, 14), charged(28, 16)) == (29, 15)
 
