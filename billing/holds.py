@@ -204,7 +204,11 @@ def _no_credit(facts: dict[str, Any]) -> TollgateError:
         f"Not enough credit: this request needs up to ${needed} and ${available} is available. "
         "Add credit, or lower max_tokens.",
         headers={"x-should-retry": "false"},
-        details={"needed_usd": needed, "available_usd": available},
+        details={
+            "level": "organization",
+            "needed_usd": needed,
+            "available_usd": available,
+        },
     )
 
 

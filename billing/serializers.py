@@ -58,6 +58,7 @@ def render_key(standing: KeyStanding, defaults: Mapping[str, int]) -> Json:
             "remaining": render_usd(tightest.left_nanos),
             "renews_at": _seconds(tightest.renews_at),
         },
+        "effective_by_scope": [_effective(budget) for budget in standing.tightest_by_scope],
         "balance": _balance(standing.balance),
     }
 
@@ -173,6 +174,11 @@ def _budget(budget: BudgetStanding) -> Json:
         },
         "renews_at": _seconds(budget.renews_at),
     }
+
+
+def _effective(budget: BudgetStanding) -> Json:
+    shown = _budget(budget)
+    return {name: shown[name] for name in ("model", "unit", "level", "remaining", "renews_at")}
 
 
 def _limits(limits: RateLimits) -> Json:

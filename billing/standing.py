@@ -93,6 +93,16 @@ class KeyStanding:
         return {**levels, "key": replace(own, rpm=own.rpm or rpm, tpm=own.tpm or tpm)}
 
     @property
+    def tightest_by_scope(self) -> list[BudgetStanding]:
+        """Return, for money and for tokens, of all models and of each, what refuses first."""
+        binding: dict[tuple[str, str], BudgetStanding] = {}
+        for budget in self.budgets:
+            scope = (budget.model, budget.unit)
+            if budget.is_hard and (scope not in binding or budget.left < binding[scope].left):
+                binding[scope] = budget
+        return [binding[scope] for scope in sorted(binding)]
+
+    @property
     def tightest(self) -> Tightest:
         """Return the level that refuses first; of equals a budget before credit, as the hold."""
         binding = (b for b in self.budgets if b.is_hard and b.unit == "usd" and not b.model)

@@ -74,6 +74,18 @@ _KEY = object_of(
         "effective": object_of(
             {"level": STRING, "remaining": USD, "renews_at": nullable(SECONDS)}, {}
         ),
+        "effective_by_scope": array_of(
+            object_of(
+                {
+                    "model": nullable(STRING),
+                    "unit": word("usd", "tokens"),
+                    "level": STRING,
+                    "remaining": _AMOUNT,
+                    "renews_at": nullable(SECONDS),
+                },
+                {},
+            )
+        ),
         "balance": object_of(_BALANCE, {}),
     },
     {},

@@ -6,7 +6,7 @@ from typing import Any
 from accounts.keys import KeySpec, mint_key
 from accounts.models import Project
 from accounts.rate_limits import limit_key, limit_org, limit_project
-from billing.budgets import create_budget
+from billing.budgets import BudgetSpec, add_budget, create_budget
 from kernel.ids import random_base62
 from kernel.money import parse_usd, render_usd
 from tests.api.customer import get, hold, settled_call
@@ -77,6 +77,28 @@ def test_the_lowest_rate_limit_of_all_levels_is_the_effective_one(stage: Stage) 
         {"level": "project", **limits(90, 1_000, None, 2)},
         {"level": "organization", **limits(30, None, 5_000, None)},
     ]
+
+
+def test_token_budgets_and_those_of_a_model_have_their_effective_limits(stage: Stage) -> None:
+    acme = stage.acme
+    for spec in (
+        BudgetSpec("month", limit_tokens=9_000),
+        BudgetSpec("day", limit_tokens=500, project=acme.project),
+        BudgetSpec("lifetime", limit_tokens=1, key=acme.key, is_hard=False),
+        BudgetSpec("lifetime", limit_nanos=parse_usd("2"), model="mock"),
+    ):
+        add_budget(acme.org, spec, actor="test")
+
+    body = get(stage.api, "/v1/key", acme.key_text).json()
+
+    assert [
+        (each["model"], each["unit"], each["level"], each["remaining"])
+        for each in body["effective_by_scope"]
+    ] == [
+        (None, "tokens", "project", 500),
+        ("mock", "usd", "organization", "2.000000000"),
+    ]
+    assert body["effective"]["level"] == "credit"
 
 
 def test_the_tightest_of_all_budgets_is_the_effective_one(stage: Stage) -> None:
