@@ -114,4 +114,24 @@ RECOUNTS: tuple[Equation, ...] = (
         from billing_delivery where state = 'due' and next_at < now() - interval '1 hour'
         having count(*) > 0""",
     ),
+    Equation(
+        "R8",
+        "of the calls of the last hour no more than one in a thousand expired",
+        """select 'calls expired in the last hour', h.expired, h.ended + u.settled
+        from (select count(*) filter (where state = 'expired') expired, count(*) ended
+          from billing_hold where state in ('released', 'expired')
+            and closed_at >= now() - interval '1 hour') h
+        cross join (select count(*) settled from billing_usageevent
+          where occurred_at >= now() - interval '1 hour') u
+        where h.expired * 1000 > h.ended + u.settled""",
+    ),
+    Equation(
+        "R9",
+        "no call of the last hour came to more than was held; what did is the platform's loss",
+        """select concat_ws(' ', count(*), 'calls of', provider, model, 'from', min(request_id)),
+          sum(list_nanos), sum(amount_nanos)
+        from billing_usageevent
+        where occurred_at >= now() - interval '1 hour' and list_nanos > amount_nanos
+        group by provider, model""",
+    ),
 )

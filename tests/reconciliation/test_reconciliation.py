@@ -11,14 +11,15 @@ from accounts.models import User
 from billing import recounts
 from billing.budgets import BudgetSpec, add_budget
 from billing.database import connect_sync
-from billing.models import CreditGrant, OutboxEvent, ReconciliationRun
+from billing.expiry import expire_holds
+from billing.models import CreditGrant, Hold, OutboxEvent, ReconciliationRun
 from billing.notices.telling import tell
 from billing.reconciliation import Reconciliation, reconcile
 from billing.rollups import roll_up
 from billing.tasks import reconcile as reconcile_task
 from kernel import clock
 from tests.billing.past import use_at
-from tests.books import assert_proven, run_tick
+from tests.books import assert_proven, run_tick, settlement
 from tests.commands.conftest import here
 from tests.commands.manage import Here
 from tests.factories import ACTOR, Tenant, hold_request, make_price, make_tenant
@@ -65,7 +66,7 @@ def test_books_in_use_are_clean_and_the_run_is_kept(database: str) -> None:
         *(equation.number for equation in recounts.RECOUNTS),
         "D1",
     ]
-    assert len(recounts.RECOUNTS) == 14
+    assert len(recounts.RECOUNTS) == 16
     assert not OutboxEvent.objects.filter(kind="reconciliation.differs").exists()
     assert_proven(database)
 
@@ -90,7 +91,7 @@ TAMPERING: dict[str, tuple[LiteralString, set[str]]] = {
     "a burn": ("delete from billing_grantburn", {"R2"}),
     "the amount of a usage": (
         "update billing_usageevent set amount_nanos = amount_nanos - 1",
-        {"R1", "R3", "R4"},
+        {"R1", "R3", "R4", "R9"},
     ),
     "an entry of the ledger": (
         (
@@ -224,3 +225,28 @@ def test_the_command_runs_it_now_and_lists_the_history(
     assert list(named) == ["I6a"]
     assert json.dumps(named).count("50000") == 1
     assert here.refused("reconcile", "--hours", "1000").startswith("744 hours at most")
+
+
+def test_expired_calls_above_one_in_a_thousand_are_told(database: str) -> None:
+    acme = use(database)
+    version, _ = make_price("other")
+    run_tick(database, holds=[hold_request(acme, version, 5_000)])
+    Hold.objects.filter(model="other").update(expires_at=clock.now() - timedelta(seconds=1))
+    with connect_sync(database, "test", statement_timeout_ms=5_000) as connection:
+        assert expire_holds(connection) == 1
+
+    assert run(database).differences == ["R8 calls expired in the last hour: 1 ≠ 4"]
+    assert OutboxEvent.objects.filter(kind="reconciliation.differs").count() == 1
+
+
+def test_what_came_to_more_than_was_held_is_told_with_its_amount(database: str) -> None:
+    acme = use(database)
+    version, price = make_price("other", input_usd="1.00")
+    request = hold_request(acme, version, 5_000)
+    run_tick(database, holds=[request])
+    closing = settlement(request.request_id, price, input_tokens=9, output_tokens=0)
+    run_tick(database, closings=[closing])
+
+    assert run(database).differences == [
+        f"R9 1 calls of test other from {request.request_id}: 9000 ≠ 5000"
+    ]
