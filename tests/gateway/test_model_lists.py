@@ -27,9 +27,10 @@ def model(stage: Stage) -> str:
     """A model at 1.25 and 10 dollars, dearer past 200,000 tokens, of 60 requests a minute."""
     name = f"priced/{random_base62(8)}"
     create_model(name, provider="mock", upstream_model="up-1", price=None, actor="test")
-    tiers = {"input": (Tier(200_000, 2_500_000_000),)}
-    price_model(PriceSpec(name, text_price(1_250_000_000, 10 * DOLLAR), tiers=tiers), actor="test")
     limit_model(name, {"rpm": 60, "tpm": 1_000}, actor="test")
+    tiers = {"input": (Tier(200_000, 2_500_000_000),)}
+    # last, since a model is found once it has its price
+    price_model(PriceSpec(name, text_price(1_250_000_000, 10 * DOLLAR), tiers=tiers), actor="test")
     return name
 
 

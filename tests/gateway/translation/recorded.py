@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from billing.prices import text_price
+from billing.prices import PriceSpec, text_price
 from gateway.deployments import Place, set_deployment
-from gateway.offers import create_model, create_provider
+from gateway.offers import create_model, create_provider, price_model
 from kernel.money import parse_usd
 from tests.calls import HELLO, post, wait_for
 from tests.factories import ACTOR, make_tenant
@@ -30,22 +30,25 @@ def running_recordings(house: House) -> Iterator[Server]:
                 kind, kind=kind, base_url=server.url + base, credential=None, actor=ACTOR
             )
             for recording in RECORDINGS:
-                create_model(
-                    f"{kind}-{recording}",
-                    provider=kind,
-                    upstream_model=recording,
-                    price=text_price(parse_usd("1.00"), parse_usd("2.00")),
-                    actor=ACTOR,
-                )
-        place = Place("openai-thinking", "openai", "thinking")
-        set_deployment(place, {"limit_field": "max_completion_tokens"}, actor=ACTOR)
+                _offer(kind, recording)
         probe = make_tenant("Probe")
         wait_for(
             lambda: all(
                 post(house.api.url, probe.key_text, {"model": name, "messages": HELLO}).ok
-                for name in ("anthropic-thinking", "openai-thinking")
+                for name in (f"{kind}-{last}" for kind in BASES for last in RECORDINGS)
             ),
             seconds=30,
             what="the recorded models",
         )
         yield server
+
+
+def _offer(kind: str, recording: str) -> None:
+    """Offer a recording; priced last, since it is served as it is from then on."""
+    name = f"{kind}-{recording}"
+    create_model(name, provider=kind, upstream_model=recording, price=None, actor=ACTOR)
+    if name == "openai-thinking":
+        terms = {"limit_field": "max_completion_tokens"}
+        set_deployment(Place(name, kind, recording), terms, actor=ACTOR)
+    price = text_price(parse_usd("1.00"), parse_usd("2.00"))
+    price_model(PriceSpec(name, price), actor=ACTOR)
