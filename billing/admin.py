@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import Field
 from django.http import HttpRequest
@@ -187,7 +188,8 @@ class PriceVersionAdmin(ReadOnlyAdmin):
     readonly_fields = ("created_by", "created_at")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("billing.add_priceversion")
+        """Refuse where prices wait for a second person: they are asked for elsewhere."""
+        return not settings.PRICE_APPROVAL and request.user.has_perm("billing.add_priceversion")
 
     def formfield_for_dbfield(
         self, db_field: "Field[Any, Any]", request: HttpRequest, **kwargs: Any

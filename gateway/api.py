@@ -9,6 +9,8 @@ from rest_framework.response import Response
 
 from accounts.access import operator_org
 from accounts.api_views import OperatorView, read_object
+from billing.management.commands.approval import render_approval
+from billing.models import Approval
 from billing.price_preview import preview_price
 from billing.prices import PriceSpec, list_versions, render_version
 from billing.pricing import Tier
@@ -32,8 +34,10 @@ class PricesView(OperatorView):
 
     def post(self, request: Request) -> Response:
         spec = parse_spec(read_object(request, known=FIELDS))
-        version = price_model(spec, actor=str(request.user))
-        return Response(render_version(version), status=201)
+        offered = price_model(spec, actor=str(request.user))
+        if isinstance(offered, Approval):
+            return Response(render_approval(offered), status=202)
+        return Response(render_version(offered), status=201)
 
 
 class PricePreviewView(OperatorView):

@@ -7,8 +7,9 @@ from django.db import transaction
 
 from accounts.audit import record_change
 from accounts.rate_limits import Changes, change_limits
-from billing.models import PriceVersion
-from billing.prices import PriceSpec, publish, publish_price
+from billing.models import Approval, PriceVersion
+from billing.payments.approvals import offer_price
+from billing.prices import PriceSpec
 from billing.usage import Usage
 from gateway.base_urls import check_base_url
 from gateway.models import Deployment, ModelAlias, Provider, PublicModel
@@ -57,6 +58,8 @@ def create_model(
 ) -> PublicModel:
     """Offer a model under its public name; without a price it cannot be called.
 
+    Where prices wait for a second person, its price does.
+
     Raises:
         BadRequestError: for an odd name; NotFoundError: for an unknown provider; ConflictError: for
             a name in use.
@@ -80,7 +83,7 @@ def create_model(
             public_model=model, provider=server, upstream_model=upstream_model
         )
         if price is not None:
-            publish_price(name, price, actor=actor)
+            offer_price(PriceSpec(name, price), actor=actor)
         record_change(None, actor, "model.create", name, after={"provider": provider})
         transaction.on_commit(announce_catalog_change)
     return model
@@ -140,8 +143,8 @@ def limit_model(name: str, changes: Changes, *, actor: str) -> PublicModel:
     return model
 
 
-def price_model(spec: PriceSpec, *, actor: str) -> PriceVersion:
-    """Publish a price of a model, the list's or an organization's own.
+def price_model(spec: PriceSpec, *, actor: str) -> PriceVersion | Approval:
+    """Publish a price of a model, the list's or an organization's own, or ask a second person.
 
     Raises:
         NotFoundError: for an unknown model; what ``billing.prices.publish`` raises.
@@ -150,9 +153,9 @@ def price_model(spec: PriceSpec, *, actor: str) -> PriceVersion:
     if not PublicModel.objects.filter(name=spec.model).exists():
         raise NotFoundError(f"There is no model {spec.model!r}.", code="not_found", param="model")
     with transaction.atomic():
-        version = publish(spec, actor=actor)
+        offered = offer_price(spec, actor=actor)
         transaction.on_commit(announce_catalog_change)
-    return version
+    return offered
 
 
 def _target(alias: str) -> dict[str, str] | None:

@@ -5,7 +5,8 @@
 3. ``reject`` ends it with a reason.
 
 Whoever decides is an active operator and not the one who asked. ``give_credit`` is the door for
-credit by hand: above the operator's bound it asks for a second person.
+credit by hand: above the operator's bound it asks for a second person. ``offer_price`` is the door
+for prices: with ``PRICE_APPROVAL`` each asks for one.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,12 +19,15 @@ from django.db import transaction
 from accounts.audit import record_change
 from accounts.models import Organization, User
 from billing.grants import GrantSpec, check_grant, database_time, grant_credit
-from billing.models import Approval, CreditGrant
+from billing.models import Approval, CreditGrant, PriceVersion
+from billing.prices import PriceSpec, check_spec, publish, render_tiers
+from billing.pricing import parse_tiers
+from billing.usage import Usage
 from kernel.errors import BadRequestError, ConflictError, ForbiddenError, NotFoundError
 from kernel.money import render_usd
 
 LASTS = timedelta(days=7)
-CREDIT = "credit"
+CREDIT, PRICE = "credit", "price"
 State = Approval.State
 
 
@@ -57,6 +61,36 @@ def give_credit(org: Organization, spec: GrantSpec, *, actor: str) -> CreditGran
             "expires_at": None if spec.expires_at is None else spec.expires_at.isoformat(),
         },
         org=org,
+        actor=actor,
+    )
+
+
+def offer_price(spec: PriceSpec, *, actor: str) -> PriceVersion | Approval:
+    """Publish a price, or keep it for a second person to approve.
+
+    Raises:
+        BadRequestError, ConflictError: as ``publish``, before anybody is asked.
+
+    """
+    if not settings.PRICE_APPROVAL:
+        return publish(spec, actor=actor)
+    check_spec(spec)
+    prices = spec.per_million.as_dict()
+    shown = ", ".join(f"{name} {render_usd(nanos, places=2)}" for name, nanos in prices.items())
+    at = None if spec.effective_from is None else spec.effective_from.isoformat()
+    return request_approval(
+        PRICE,
+        f"price of {spec.model}: {shown or 'free'}{', with tiers' if spec.tiers else ''}"
+        f"{'' if spec.org is None else f', for {spec.org.public_id}'}"
+        f"{'' if at is None else f', from {at}'}"[:400],
+        {
+            "model": spec.model,
+            "per_million_nanos": {name: str(nanos) for name, nanos in prices.items()},
+            "tiers": render_tiers(spec.tiers),
+            "effective_from": at,
+            "is_free": spec.is_free,
+        },
+        org=spec.org,
         actor=actor,
     )
 
@@ -166,5 +200,19 @@ def _grant(approval: Approval, approver: str) -> None:
     grant_credit(approval.org, spec, actor=approval.requested_by)
 
 
+def _publish(approval: Approval, approver: str) -> None:
+    said = approval.payload
+    at = said["effective_from"]
+    spec = PriceSpec(
+        said["model"],
+        Usage(**{name: int(nanos) for name, nanos in said["per_million_nanos"].items()}),
+        parse_tiers(said["tiers"] or {}),
+        org=approval.org,
+        effective_from=None if at is None else datetime.fromisoformat(at),
+        is_free=said["is_free"],
+    )
+    publish(spec, actor=approval.requested_by, approved_by=approver)
+
+
 # Who carries out what was approved, by its kind: in the approval's transaction.
-_DOING: Mapping[str, Callable[[Approval, str], None]] = {CREDIT: _grant}
+_DOING: Mapping[str, Callable[[Approval, str], None]] = {CREDIT: _grant, PRICE: _publish}

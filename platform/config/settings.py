@@ -56,6 +56,7 @@ STRIPE_API_URL = env.url("STRIPE_API_URL", _STRIPE_SCHEMES, "https://api.stripe.
 TOPUP_MIN_NANOS = env.usd("TOPUP_MIN_USD", "5")
 TOPUP_MAX_NANOS = env.usd("TOPUP_MAX_USD", "10000")
 CREDIT_APPROVAL_NANOS = env.usd("CREDIT_APPROVAL_USD", "1000")
+PRICE_APPROVAL = env.boolean("PRICE_APPROVAL", default=False)
 TRIAL_GRANT_NANOS = env.usd("TRIAL_GRANT_USD", "0")
 
 # --- telling --------------------------------------------------------------------------------------

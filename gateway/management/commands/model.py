@@ -6,6 +6,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from accounts.commands import ACTOR, VerbCommand, add_limit_flags, limits_of, read_limits
+from billing.management.commands.approval import render_approval
+from billing.models import Approval
 from billing.prices import PriceSpec, current_price, text_price
 from billing.usage import Usage
 from gateway.deployments import Place, change_model, remove_deployment, set_deployment
@@ -89,7 +91,10 @@ class Command(VerbCommand):
             print_row({**asdict(place), **_terms(deployment)}, as_json=options["json"])
 
     def do_price(self, options: dict[str, Any]) -> None:
-        price_model(PriceSpec(options["name"], _price(options)), actor=ACTOR)
+        offered = price_model(PriceSpec(options["name"], _price(options)), actor=ACTOR)
+        if isinstance(offered, Approval):
+            print_row(render_approval(offered), as_json=options["json"])
+            return
         model = PublicModel.objects.get(name=options["name"])
         print_row(_row(model), as_json=options["json"])
 

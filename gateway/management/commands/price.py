@@ -7,7 +7,8 @@ from typing import Any
 
 from accounts.access import operator_org
 from accounts.commands import ACTOR, VerbCommand
-from billing.models import ProviderCost
+from billing.management.commands.approval import render_approval
+from billing.models import Approval, ProviderCost
 from billing.price_preview import preview_price
 from billing.prices import PriceSpec, list_versions, render_version, set_provider_cost
 from billing.pricing import Tier
@@ -56,8 +57,9 @@ class Command(VerbCommand):
         print_rows(rows, as_json=options["json"])
 
     def do_set(self, options: dict[str, Any]) -> None:
-        version = price_model(_spec(options), actor=ACTOR)
-        print_row(render_version(version), as_json=options["json"])
+        offered = price_model(_spec(options), actor=ACTOR)
+        row = render_approval(offered) if isinstance(offered, Approval) else render_version(offered)
+        print_row(row, as_json=options["json"])
 
     def do_preview(self, options: dict[str, Any]) -> None:
         effects = preview_price(_spec(options), days=parse_count(options["days"]))
