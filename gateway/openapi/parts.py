@@ -26,12 +26,14 @@ REASONS: Mapping[int, str] = {
     415: "The body has a Content-Encoding.",
     422: "The Idempotency-Key stands for another body.",
     429: "A rate limit, with `retry-after`; or a used-up budget, with `x-should-retry: false`.",
+    431: "The head, with the path and its query, is too large.",
     500: "The server had an error.",
     502: "Whoever has to do this did not answer, or answered nonsense.",
     503: "The server is busy; come back after `retry-after` seconds.",
     504: "The model's provider was too slow.",
     529: "The server is busy; come back after `retry-after` seconds.",
 }
+LARGE_HEAD = 431  # said of any request before anybody looks at it
 LIMITED = ("limit-requests", "remaining-requests", "limit-tokens", "remaining-tokens")
 
 # A stream's schema is that of each of its frames.
@@ -120,7 +122,7 @@ class Operation:
     def _refusals(self) -> Json:
         return {
             str(status): {"$ref": f"#/components/responses/{self.wire.name}{status}"}
-            for status in sorted(self.refusals)
+            for status in sorted({*self.refusals, LARGE_HEAD})
         }
 
 
@@ -239,7 +241,7 @@ def render_refusals(wire: Wire) -> Json:
             "headers": ids,
             "content": {"application/json": {"schema": ref(wire.error)}},
         }
-        for status in {*wire.metered()}
+        for status in {*wire.metered(), LARGE_HEAD}
     }
 
 

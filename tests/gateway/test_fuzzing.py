@@ -29,6 +29,7 @@ from schemathesis.specs.openapi.checks import (
 
 from billing.models import Hold, UsageEvent
 from gateway.openapi import build_document
+from gateway.openapi.parts import LARGE_HEAD
 from tests.api.customer import admin_key
 from tests.books import assert_proven
 from tests.calls import wait_for
@@ -120,7 +121,9 @@ def test_what_breaks_the_document_is_refused_and_nothing_moves(
         answer = case.call(base_url=stage.api.url, headers=key_for(name), timeout=60)
         if answer.status_code == 200:  # what was wrong got lost on the wire
             answered.add(answer.headers["x-request-id"][0])
-        case.validate_response(answer, checks=[*CHECKS, negative_data_rejection])
+        # schemathesis does not know that a head may be too large for what is wrong to be seen
+        judged = [] if answer.status_code == LARGE_HEAD else [negative_data_rejection]
+        case.validate_response(answer, checks=[*CHECKS, *judged])
 
     key_for = _keys(stage)
     ask(OPERATIONS[name], GenerationMode.NEGATIVE, request.config, check)
