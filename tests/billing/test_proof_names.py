@@ -43,6 +43,7 @@ def close(database: str, request_id: str, price: Price, nanos: int) -> None:
     run_tick(database, closings=[closing])
 
 
+@pytest.mark.tampers
 def test_a_budget_beyond_its_limit_is_named(database: str) -> None:
     acme = make_tenant()
     create_budget(org=acme.org, limit_nanos=5_000, period="month", actor="test")
@@ -54,6 +55,7 @@ def test_a_budget_beyond_its_limit_is_named(database: str) -> None:
     assert broken(database) == {"G1a"}
 
 
+@pytest.mark.tampers
 def test_a_token_budget_beyond_its_limit_is_named(database: str) -> None:
     acme = make_tenant()
     add_budget(acme.org, BudgetSpec("month", limit_tokens=5_000), actor="test")
@@ -78,6 +80,7 @@ def test_a_lowered_limit_is_no_overspend_and_a_raised_one_counts(database: str) 
     assert_proven(database)
 
 
+@pytest.mark.tampers
 def test_tokens_missing_from_a_window_are_named(database: str) -> None:
     acme = make_tenant()
     add_budget(acme.org, BudgetSpec("month", limit_tokens=5_000), actor="test")
@@ -94,6 +97,7 @@ def test_tokens_missing_from_a_window_are_named(database: str) -> None:
     assert "I9b" in broken(database)
 
 
+@pytest.mark.tampers
 def test_a_credit_line_beyond_its_limit_is_named(database: str) -> None:
     acme = make_tenant(mode="postpaid", credit_usd="0", credit_limit_usd="1")
     spend(database, acme, 3_000)
@@ -104,6 +108,7 @@ def test_a_credit_line_beyond_its_limit_is_named(database: str) -> None:
     assert broken(database) == {"G1b"}
 
 
+@pytest.mark.tampers
 def test_a_price_that_was_replaced_half_a_minute_before_is_named(database: str) -> None:
     acme = make_tenant()
     spend(database, acme, 3_000)
@@ -140,6 +145,7 @@ def swap(database: str, request_id: str, first: int, later: int) -> None:
         tamper(database, statement, r=request_id, first=first, later=later)
 
 
+@pytest.mark.tampers
 def test_a_call_that_passed_over_earlier_credit_is_named(database: str) -> None:
     acme = make_tenant(credit_usd="0")
     first, later = grants(acme)
@@ -151,6 +157,7 @@ def test_a_call_that_passed_over_earlier_credit_is_named(database: str) -> None:
     assert broken(database) == {"I16c"}
 
 
+@pytest.mark.tampers
 def test_a_call_that_reserved_in_the_wrong_order_is_named(database: str) -> None:
     acme = make_tenant(credit_usd="0")
     first, later = grants(acme)
