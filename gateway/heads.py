@@ -21,6 +21,8 @@ from kernel.errors import LargeHeadersError
 from kernel.ids import new_request_id
 
 MOST_HEAD_BYTES = 16 * 1024
+# Queries may name a hundred models; they are no headers.
+MOST_URL_BYTES = 64 * 1024
 # what stands around a header's name and value
 _SEPARATORS = len(b": \r\n")
 LINGER_S = 2.0
@@ -64,7 +66,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._stop_timer()
 
     def on_headers_complete(self) -> None:
-        if self._most_head_bytes > MOST_HEAD_BYTES and self._head_bytes() > MOST_HEAD_BYTES:
+        if self._most_head_bytes > MOST_HEAD_BYTES and self._is_head_too_large():
             self._is_too_large = True
             raise _TooLargeError
         self._pending_bytes = 0
@@ -88,7 +90,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Bound what has begun and is not whole: a head, mostly."""
         if self._is_refused:
             return
-        if self._pending_bytes > MOST_HEAD_BYTES:
+        if self._pending_bytes > MOST_HEAD_BYTES + min(len(self.url), MOST_URL_BYTES):
             self._is_too_large = True
             self.send_400_response("")
         elif self._timer is None and not self._is_answering():
@@ -97,12 +99,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _head_bytes(self) -> int:
+    def _is_head_too_large(self) -> bool:
         headers = sum(len(name) + len(value) + _SEPARATORS for name, value in self.headers)
-        return len(self.url) + headers
+        return headers > MOST_HEAD_BYTES or len(self.url) > MOST_URL_BYTES
 
     def _refuse_head(self) -> None:
-        error = LargeHeadersError(f"The request's head is larger than {MOST_HEAD_BYTES} bytes.")
+        error = LargeHeadersError(
+            f"The request's headers are larger than {MOST_HEAD_BYTES} bytes, "
+            f"or its address is longer than {MOST_URL_BYTES}."
+        )
         dialect = anthropic.DIALECT if self.url.startswith(b"/anthropic/") else openai.DIALECT
         request_id = new_request_id()
         body = dialect.render_error(error, request_id)

@@ -106,6 +106,14 @@ def test_an_address_without_end_is_431(stage: Stage) -> None:
         assert read_all(caller).startswith(b"HTTP/1.1 431 ")
 
 
+def test_a_long_query_is_no_header(stage: Stage) -> None:
+    with connect(stage) as caller:
+        head = head_of(stage).removeprefix(f"POST {CHAT}".encode())
+        caller.sendall(b"GET /v1/models?" + b"a=b&" * 10_000 + head)
+
+        assert read_answer(caller) == 200
+
+
 def test_a_head_of_nearly_sixteen_kib_is_served(stage: Stage) -> None:
     room = MOST - len(head_of(stage)) - 200
     with connect(stage) as caller:
