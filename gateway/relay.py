@@ -158,8 +158,8 @@ class Relay:
     async def _end_stream(self, reason: StopReason | None, last: bytes) -> None:
         if self._keep is not None and self._call.recording is not None:
             await self._keep(StoredAnswer(True, bytes(self._call.recording) + last))
-        is_out_of_money = reason is StopReason.BUDGET
-        self._sale.complete(Outcome.BUDGET_EXHAUSTED if is_out_of_money else Outcome.COMPLETED)
+        outcome = Outcome.BUDGET_EXHAUSTED if reason is StopReason.BUDGET else Outcome.COMPLETED
+        self._sale.complete(outcome)
         await self._call.finish(last)
 
     async def _pass_through(self, upstream: ByteUpstream, stream: PassThrough) -> StopReason | None:

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +76,10 @@ django.setup()
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 
+from tests.books import assert_proven  # noqa: E402
+
+PASSED = pytest.StashKey[bool]()
+
 
 def database_url(name: str) -> str:
     """Return the address of another database on the run's server."""
@@ -119,6 +123,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Leave word with the test whether its body passed, for the fixtures that end after it."""
+    report = yield
+    if report.when == "call":
+        item.stash[PASSED] = report.passed
+    return report
+
+
 def _use_database(name: str) -> None:
     connection.close()
     connection.settings_dict["NAME"] = name
@@ -156,10 +169,19 @@ def empty_redis() -> str:
 
 
 @pytest.fixture
-def database(django_db_blocker: Any) -> Iterator[str]:
-    """A fresh, migrated database that Django uses in this test; its address."""
+def database(request: pytest.FixtureRequest, django_db_blocker: Any) -> Iterator[str]:
+    """A fresh, migrated database that Django uses in this test; its address.
+
+    Whatever a test did, once it has passed its books must be right, unless it is marked as one
+    that tampers with them.
+    """
     with fresh_database(django_db_blocker) as address:
         yield address
+        connection.close()
+        if request.node.get_closest_marker("tampers") is None and request.node.stash.get(
+            PASSED, False
+        ):
+            assert_proven(address)
 
 
 @pytest.fixture

@@ -13,13 +13,15 @@ import pytest
 
 from gateway.demo import seed_catalog
 from kernel.ids import random_base62
+from tests.books import assert_proven
 from tests.conftest import Stores, empty_redis, fresh_database
 from tests.factories import Tenant, make_tenant, offer_upstream
 from tests.servers import Server, running_api, running_upstream
 
-# Exact rate limits need Redis' answer: 50 ms are tried elsewhere, and CI's machines stall.
+# Exact rate limits need Redis' answer, and every call its hold: short waits are tried elsewhere,
+# and CI's machines stall.
 # The tests of a file share one upstream, and many make it fail; circuits have tests of their own.
-PATIENT = {"LIMITS_WAIT_MS": "2000", "CIRCUIT_FAILURES": "1000"}
+PATIENT = {"LIMITS_WAIT_MS": "2000", "HOLD_WAIT_MS": "5000", "CIRCUIT_FAILURES": "1000"}
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,12 @@ def open_house(
 ) -> Iterator[House]:
     """Start one api process before a fresh database, with the models and a scripted upstream.
 
-    ``prepare`` may change what is offered before the process starts.
+    ``prepare`` may change what is offered before the process starts. Once the process has ended,
+    the books of whatever was called must be right.
     """
     with ExitStack() as stack:
         stores = Stores(stack.enter_context(fresh_database(blocker)), empty_redis())
+        stack.callback(assert_proven, stores.database_url, folder / "journal")
         upstream = stack.enter_context(running_upstream(folder))
         seed_catalog(test_models=True)
         offer_upstream(upstream.url)

@@ -187,6 +187,7 @@ TAMPERING: dict[str, tuple[LiteralString, set[str]]] = {
 }
 
 
+@pytest.mark.tampers
 @pytest.mark.parametrize("what", TAMPERING)
 def test_tampering_with_the_trail_is_named_by_the_proof(database: str, what: str) -> None:
     make_changes()

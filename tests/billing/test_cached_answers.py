@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,6 +88,7 @@ def test_the_books_take_the_share_and_prove_it_with_tiers_and_halves(database: s
     assert_proven(database)
 
 
+@pytest.mark.tampers
 def test_the_proof_names_a_share_that_was_not_charged(database: str) -> None:
     acme = make_tenant()
     version, price = make_price()

@@ -87,6 +87,7 @@ def test_every_transaction_of_an_organization_names_the_one_before_it(database: 
     assert_proven(database)
 
 
+@pytest.mark.tampers
 @pytest.mark.parametrize("what", TAMPERING)
 def test_tampering_is_named_by_the_proof(database: str, what: str) -> None:
     for nanos in (1, 2):

@@ -145,6 +145,7 @@ def test_a_running_month_stays_a_draft_without_a_number(database: str) -> None:
     assert_proven(database)
 
 
+@pytest.mark.tampers
 def test_a_month_with_an_open_hold_waits_for_it(database: str) -> None:
     month, at = last_month()
     acme = age(make_tenant(), month)

@@ -48,6 +48,7 @@ def poisoned(database: str) -> tuple[Tenant, str, Price]:
     return acme, request.request_id, price
 
 
+@pytest.mark.tampers
 def test_a_quarantined_settlement_is_named_by_the_proof(database: str) -> None:
     quarantined(database)
 
@@ -67,6 +68,7 @@ def test_a_settlement_is_applied_once_its_cause_is_mended(database: str) -> None
     assert_proven(database)
 
 
+@pytest.mark.tampers
 def test_a_settlement_that_still_cannot_be_applied_stays(database: str) -> None:
     _, request_id, _ = quarantined(database)
 
@@ -145,6 +147,7 @@ def test_what_is_settled_meanwhile_is_not_written_off(database: str) -> None:
     assert_proven(database)
 
 
+@pytest.mark.tampers
 def test_a_hold_in_quarantine_ends_at_its_time_though_its_process_lives(database: str) -> None:
     acme, request_id, _ = poisoned(database)
     with connect_sync(database, "test", statement_timeout_ms=5_000) as connection:
@@ -157,6 +160,7 @@ def test_a_hold_in_quarantine_ends_at_its_time_though_its_process_lives(database
     assert acme.account.held_nanos == 0
 
 
+@pytest.mark.tampers
 def test_quarantine_is_told_and_is_in_the_reconciliation(database: str) -> None:
     acme, request_id, _ = poisoned(database)
 
@@ -170,6 +174,7 @@ def test_quarantine_is_told_and_is_in_the_reconciliation(database: str) -> None:
     assert run.differences == [f"Q {request_id}: poisoned: 1 ≠ 0"]
 
 
+@pytest.mark.tampers
 def test_a_write_off_nobody_dismissed_is_named(database: str) -> None:
     _, request_id, _ = poisoned(database)
     dismiss_settlement(request_id, reason="poisoned", actor="alice@example.com")

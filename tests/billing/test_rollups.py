@@ -218,6 +218,7 @@ def test_sums_are_exact_while_calls_settle_and_roll_ups_run(database: str) -> No
     assert_proven(database)
 
 
+@pytest.mark.tampers
 def test_the_proof_names_a_roll_up_that_says_something_else_than_the_calls(database: str) -> None:
     acme = make_tenant()
     spend(database, acme)
@@ -230,6 +231,7 @@ def test_the_proof_names_a_roll_up_that_says_something_else_than_the_calls(datab
     assert (rolled, used) == (21, 20)
 
 
+@pytest.mark.tampers
 def test_usage_that_was_written_past_the_trigger_breaks_the_proof(database: str) -> None:
     acme = make_tenant()
     with connection.cursor() as cursor:
@@ -242,6 +244,7 @@ def test_usage_that_was_written_past_the_trigger_breaks_the_proof(database: str)
     }
 
 
+@pytest.mark.tampers
 @pytest.mark.parametrize("width_s", [HOUR_S, DAY_S])
 def test_hours_and_days_never_touch_the_calls(database: str, width_s: int) -> None:
     acme = make_tenant(credit_usd="100000")
@@ -262,6 +265,7 @@ def test_hours_and_days_never_touch_the_calls(database: str, width_s: int) -> No
     assert sum(each.requests for each in sums) == UsageEvent.objects.count()
 
 
+@pytest.mark.tampers
 def test_minutes_are_those_of_the_calls_and_sum_to_the_hours(database: str) -> None:
     acme = make_tenant(credit_usd="100000")
     total = seed_month(acme.org, [acme.key], days=2, calls_a_day=30)
@@ -275,6 +279,7 @@ def test_minutes_are_those_of_the_calls_and_sum_to_the_hours(database: str) -> N
     assert len(minutes) > len(hours)
 
 
+@pytest.mark.tampers
 def test_the_page_and_the_roll_ups_show_the_same_money(database: str) -> None:
     acme = make_tenant(credit_usd="100000")
     seed_month(acme.org, [acme.key], days=29)

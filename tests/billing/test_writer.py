@@ -111,6 +111,7 @@ def test_a_hold_granted_to_a_caller_who_has_left_is_released(database: str, tmp_
     assert acme.account.held_nanos == 0
 
 
+@pytest.mark.tampers
 def test_one_poisoned_settlement_is_quarantined_and_its_neighbours_go_on(
     database: str, tmp_path: Path
 ) -> None:
@@ -134,6 +135,7 @@ def test_one_poisoned_settlement_is_quarantined_and_its_neighbours_go_on(
     assert [row.request_id for row in Quarantine.objects.all()] == [poison.request_id]
 
 
+@pytest.mark.tampers
 def test_a_settlement_without_a_hold_goes_to_quarantine(database: str, tmp_path: Path) -> None:
     make_tenant()
     _, price = make_price()

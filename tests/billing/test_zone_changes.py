@@ -110,6 +110,7 @@ def test_months_that_were_left_out_are_closed_before_the_next(database: str) -> 
     assert_proven(database)
 
 
+@pytest.mark.tampers
 def test_a_month_stays_a_draft_while_one_before_it_is_open(database: str) -> None:
     months = two_months()
     acme = make_tenant()
@@ -124,6 +125,7 @@ def test_a_month_stays_a_draft_while_one_before_it_is_open(database: str) -> Non
     assert [i.state for i in Invoice.objects.order_by("month")] == ["draft", "draft"]
 
 
+@pytest.mark.tampers
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -195,6 +197,7 @@ def test_a_changed_zone_takes_effect_where_the_present_window_ends(database: str
     assert_proven(database)
 
 
+@pytest.mark.tampers
 def test_the_proof_names_windows_that_overlap(database: str) -> None:
     acme = make_tenant()
     budget = add_budget(acme.org, BudgetSpec("day", limit_nanos=10_000), actor="test")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import LiteralString
 
 import psycopg
+import pytest
 
 from billing.models import LedgerEntry, OutboxEvent, ProofRun, UsageEvent
 from kernel import clock
@@ -47,6 +48,7 @@ def test_clean_books_are_proven_with_exit_code_0(manage: Manage) -> None:
     assert [finding["rows"] for finding in proof["equations"]] == [[]] * len(proof["equations"])
 
 
+@pytest.mark.tampers
 def test_a_changed_usage_row_is_named_by_price_and_by_roll_up_with_exit_code_1(
     manage: Manage,
 ) -> None:
@@ -69,6 +71,7 @@ def test_a_changed_usage_row_is_named_by_price_and_by_roll_up_with_exit_code_1(
     assert said.err == ""
 
 
+@pytest.mark.tampers
 def test_a_changed_entry_is_named_by_every_equation_it_breaks(manage: Manage) -> None:
     use_twice(manage.stores.database_url)
     entry = LedgerEntry.objects.filter(account__code="usage_revenue")[0]
@@ -91,6 +94,7 @@ def test_a_changed_entry_is_named_by_every_equation_it_breaks(manage: Manage) ->
     assert broken.keys() == {"I1", "I2", "I13", "I25a"}
 
 
+@pytest.mark.tampers
 def test_the_history_of_proofs_says_what_each_found(manage: Manage) -> None:
     use_twice(manage.stores.database_url)
     assert manage("prove").code == 0
@@ -109,6 +113,7 @@ def test_the_history_of_proofs_says_what_each_found(manage: Manage) -> None:
     assert told["first"] == [f"I6a {found['I6a'][0][0]}: 1 ≠ 0"]
 
 
+@pytest.mark.tampers
 def test_closing_a_month_proves_the_books(manage: Manage) -> None:
     use_twice(manage.stores.database_url)
     period = ("invoice", "run", "--period", THIS_MONTH, "--json")
@@ -146,6 +151,7 @@ def test_an_export_prints_a_control_total_that_is_the_files_and_the_ledgers(
     assert [Decimal(row["amount_usd"]) for row in rows] == [COST_USD, COST_USD]
 
 
+@pytest.mark.tampers
 def test_an_export_that_does_not_agree_with_the_ledger_ends_with_exit_code_1(
     manage: Manage, tmp_path: Path
 ) -> None:

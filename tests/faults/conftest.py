@@ -41,9 +41,9 @@ class Field:
     def journals(self) -> Path:
         return self.folder / "journal"
 
-    def start_apis(self, count: int) -> list[Server]:
+    def start_apis(self, count: int, **options: str) -> list[Server]:
         with ThreadPoolExecutor(count) as pool:
-            return list(pool.map(lambda _: self.start_api(), range(count)))
+            return list(pool.map(lambda _: self.start_api(**options), range(count)))
 
     def prove(self) -> None:
         assert_proven(self.stores.database_url, self.journals)

@@ -81,7 +81,7 @@ def test_the_upstream_of_a_stream_that_ran_out_of_money_is_stopped(stage: Stage)
             e for e in transcript(stage.upstream.url) if e["max_tokens"] == 7777 and e["left_at"]
         ]
     )
-    assert exchange["chunks_sent"] < 5_000
+    assert exchange["chunks_sent"] < 25_000
 
 
 def test_the_built_in_model_ends_cleanly_too(stage: Stage) -> None:

@@ -17,6 +17,8 @@ from pages.admin import MOST_LISTED
 from tests.pages.conftest import PASSWORD, Cast
 from tests.pages.month import seed_month
 
+pytestmark = pytest.mark.tampers
+
 TIMES = [field.name for field in Provider._meta.fields if field.name.endswith("_timeout_s")]
 OURS = ("accounts", "billing", "gateway")
 

@@ -21,6 +21,8 @@ from tests.factories import ACTOR, make_price, make_tenant
 from tests.pages.conftest import Cast
 from tests.pages.month import seed_month
 
+pytestmark = pytest.mark.tampers
+
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

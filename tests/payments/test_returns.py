@@ -1,5 +1,7 @@
 """What payers get back is taken back where it is free; the rest is the platform's loss."""
 
+import pytest
+
 from accounts.models import AuditEvent
 from billing.database import connect_sync
 from billing.models import (
@@ -103,6 +105,7 @@ def test_a_refund_in_another_currency_takes_nothing_and_is_told(
     assert_proven(database)
 
 
+@pytest.mark.tampers
 def test_cash_that_no_top_up_brought_is_named_by_the_proof(
     database: str, acme: Customer, stripe: FakeStripe
 ) -> None:

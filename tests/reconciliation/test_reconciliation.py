@@ -24,6 +24,8 @@ from tests.commands.conftest import here
 from tests.commands.manage import Here
 from tests.factories import ACTOR, Tenant, hold_request, make_price, make_tenant
 
+pytestmark = pytest.mark.tampers
+
 __all__ = ["here"]
 
 
