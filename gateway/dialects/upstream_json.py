@@ -21,13 +21,24 @@ def read_object(text: bytes) -> dict[str, Any]:
         UpstreamError: for anything else.
 
     """
+    return read_exactly(text)[0]
+
+
+def read_exactly(text: bytes) -> tuple[dict[str, Any], bool]:
+    """Return the object a JSON text is, and whether that is strict and stands on one line.
+
+    Raises:
+        UpstreamError: for anything else.
+
+    """
+    is_strict = True
     try:
         found = orjson.loads(text)
     except ValueError:
-        found = _read_leniently(text)
+        found, is_strict = _read_leniently(text), False
     if type(found) is not dict:
         raise UpstreamError("The model's provider sent an answer that is no object.")
-    return found
+    return found, is_strict and b"\n" not in text
 
 
 def _read_leniently(text: bytes) -> object:

@@ -1,9 +1,9 @@
-"""OpenAI answers that pass through: every frame is read, and written again as ours.
+"""OpenAI answers that pass through: every frame is read, and goes on under our name.
 
 1. Each frame is read once. What is no chunk of this dialect ends the stream; comments, fields of
    frames that are no data, and chunks that say nothing are left out.
-2. It goes out under our id, model and time, in the contract's form. It is written from what was
-   read, so that what is sent is what was checked; patching its bytes would save a microsecond.
+2. It goes out under our id, model and time, every other byte as it came; a chunk that is not in the
+   contract's form is written anew.
 3. The last usage and the end are kept back until the call is in the journal; the usage then says
    what the call cost. Nothing after the end counts.
 """
@@ -15,17 +15,23 @@ from typing import Any
 from billing.usage import Usage
 from gateway.chat import Answer, ChatRequest, StopReason
 from gateway.dialects.base import CutFrames
+from gateway.dialects.openai.chunk_heads import ChunkHeads
 from gateway.dialects.openai.stream import DONE, OpenAIStream
 from gateway.dialects.openai.usage import parse_usage, render_usage
 from gateway.dialects.receipts import Receipt
 from gateway.dialects.sse import FrameReader, SseFrame
-from gateway.dialects.upstream_json import read_object, write_object
+from gateway.dialects.upstream_json import read_exactly, read_object, write_object
 from gateway.tokenizer import count_tokens
 from kernel.errors import UpstreamError
 
+_FIELDS = {"index", "finish_reason"}
+
 
 class PassThroughStream:
-    """Implements ``PassThrough``. ``_last`` is the chunk whose usage may be the last one."""
+    """Implements ``PassThrough``. ``_last`` is the chunk whose usage may be the last one.
+
+    ``_is_in_form`` tells of the chunk in hand whether its bytes may go out as they came.
+    """
 
     def __init__(self, request: ChatRequest, answer: Answer) -> None:
         self.usage: Usage | None = None
@@ -40,6 +46,8 @@ class PassThroughStream:
             "created": answer.created,
             "model": answer.model,
         }
+        self._heads = ChunkHeads(self._ours)
+        self._is_in_form = True
         self._reader = FrameReader()
         # what came before it goes out first, however the bytes were cut
         self._fault: UpstreamError | None = None
@@ -95,23 +103,33 @@ class PassThroughStream:
         return self._last.render(usage) + DONE
 
     def _take(self, frame: SseFrame, frames: list[bytes]) -> None:
-        chunk = read_object(frame.payload)
+        chunk, self._is_in_form = read_exactly(frame.payload)
         if frame.name == b"error" or chunk.get("error"):
             raise _broken_off()
-        choices, usage = chunk.get("choices"), chunk.pop("usage", None)
+        choices, usage = chunk.get("choices"), chunk.get("usage")
         if choices:
             self._check(choices)
         if usage and isinstance(usage, dict):
+            del chunk["usage"]
             self._let_go(frames)
             self._keep_back(chunk, choices or [], usage)
         elif choices:
             self._let_go(frames)
-            if self._include_usage:
-                chunk["usage"] = None
-            chunk.update(self._ours)
-            self._send(b"data: %b\n\n" % write_object(chunk), _count_chunk(chunk), frames)
+            written = self._patch(frame.payload, chunk) if self._is_in_form else None
+            text = self._write(chunk) if written is None else written
+            self._send(b"data: %b\n\n" % text, _count_chunk(chunk), frames)
         elif type(choices) is not list and not frame.name:
             raise _odd()
+
+    def _patch(self, payload: bytes, chunk: dict[str, Any]) -> bytes | None:
+        return self._heads.patch(payload, chunk, with_usage=self._include_usage)
+
+    def _write(self, chunk: dict[str, Any]) -> bytes:
+        chunk.pop("usage", None)
+        if self._include_usage:
+            chunk["usage"] = None
+        chunk.update(self._ours)
+        return write_object(chunk)
 
     def _keep_back(self, chunk: dict[str, Any], choices: list[Any], usage: dict[str, Any]) -> None:
         self.usage = parse_usage(usage)
@@ -146,15 +164,21 @@ class PassThroughStream:
                 raise _odd()
             if choice.get("error"):
                 raise _broken_off()
-            delta, index = choice.get("delta"), choice.setdefault("index", place)
-            if delta is None:
-                choice["delta"] = delta = {}
+            if choice.get("delta") is None or not choice.keys() >= _FIELDS:
+                self._fill(choice, place)
+            delta, index = choice["delta"], choice["index"]
             if type(delta) is not dict or type(index) is not int:
                 raise _odd()
             if not 0 <= index < self._request.n:
                 raise _odd()
-            choice.setdefault("finish_reason", None)
             self._check_said(index, choice, delta)
+
+    def _fill(self, choice: dict[str, Any], place: int) -> None:
+        self._is_in_form = False
+        choice.setdefault("index", place)
+        choice.setdefault("finish_reason", None)
+        if choice.get("delta") is None:
+            choice["delta"] = {}
 
     def _check_calls(self, index: int, choice: dict[str, Any]) -> None:
         """Number the pieces of calls where a server does not: a name begins one. Name their end."""
@@ -162,12 +186,14 @@ class PassThroughStream:
         for call in _objects_in(choice["delta"].get("tool_calls")):
             place = call.get("index")
             if type(place) is not int:
+                self._is_in_form = False
                 is_new = any(each.get("name") for each in _objects_in([call.get("function")]))
                 call["index"] = place = begun if is_new else max(begun - 1, 0)
             begun = max(begun, place + 1)
         if begun:
             self._calls[index] = begun
             if choice["finish_reason"] == "stop":
+                self._is_in_form = False
                 choice["finish_reason"] = "tool_calls"
 
     def _check_said(self, index: int, choice: dict[str, Any], delta: dict[str, Any]) -> None:
@@ -176,9 +202,11 @@ class PassThroughStream:
             self._check_calls(index, choice)
         if "role" in delta:
             if index in self._speakers:
+                self._is_in_form = False
                 del delta["role"]
             self._speakers.add(index)
         elif "content" in delta and delta["content"] is None:
+            self._is_in_form = False
             del delta["content"]
 
 
