@@ -20,6 +20,7 @@ CONTRACT = {
     "IdempotencyReusedError": (422, "invalid_request_error", "idempotency_key_reused"),
     "RateLimitError": (429, "rate_limit_error", "rate_limit_exceeded"),
     "BudgetError": (429, "insufficient_quota", "project_spend_limit_exceeded"),
+    "LargeHeadersError": (431, "invalid_request_error", "request_headers_too_large"),
     "TollgateError": (500, "server_error", "internal_error"),
     "UpstreamError": (502, "server_error", "upstream_error"),
     "UnavailableError": (503, "service_unavailable_error", "server_is_overloaded"),

@@ -134,6 +134,8 @@ def test_a_mocked_answer_is_charged_by_the_figures_that_come_with_it(
     stage: Stage, peer: Peer, *, streamed: bool
 ) -> None:
     body = body_of("openai", "openai/mocked", "Hello", streamed=streamed)
+    if streamed:
+        body["stream_options"] = {"include_usage": True}
 
     answer = ask(stage, "openai", body)
 

@@ -30,11 +30,15 @@ def settings_read() -> set[str]:
 def here(service: str, stores: Any, tmp_path: Path, port: int = 0) -> Command:
     """Return a service's command and environment, moved from its container to this machine."""
     moved = {"python": sys.executable, "0.0.0.0": "127.0.0.1", "8080": str(port), "8000": str(port)}
+    of_a_shell = re.compile(r"\bpython(?= )")
     declared = services[service]["environment"]
     assert {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "KEY_PEPPERS"} <= declared.keys()
     return Command(
         name=service,
-        argv=tuple(moved.get(word, word) for word in services[service]["command"]),
+        argv=tuple(
+            of_a_shell.sub(sys.executable, moved.get(word, word))
+            for word in services[service]["command"]
+        ),
         env={
             **{name: "" if "$" in value else value for name, value in declared.items()},
             "DATABASE_URL": stores.database_url,
