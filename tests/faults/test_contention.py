@@ -103,7 +103,7 @@ class Ledger:
 def test_1000_calls_while_a_process_dies_redis_is_flushed_and_postgres_freezes_overspend_nothing(
     siege: Siege,
 ) -> None:
-    # what is granted to callers who wait no more goes back, and meanwhile others are told of no credit
+    # what is granted to those who wait no more goes back, and meanwhile others hear of no credit
     patient = {"HOLD_WAIT_MS": "2000"}
     apis = siege.start_apis(PROCESSES, **patient)
     hold_nanos = cost_of_a_hold(siege, siege.api.url, 60)
