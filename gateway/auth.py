@@ -8,6 +8,7 @@
 Unknown keys are remembered too, so that guessing costs the database nothing.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,6 +58,7 @@ class KeyRing:
         self._wait_s = wait_s
         self._known: dict[str, _KnownKey] = {}
         self._changes = 0
+        self._reading: dict[tuple[str, int], asyncio.Task[TupleRow | None]] = {}
         self._database_ahead_s = clock.now().timestamp() - clock.monotonic()
 
     def now(self) -> datetime:
@@ -101,7 +103,7 @@ class KeyRing:
     async def _look_up(self, public_id: str) -> _KnownKey:
         changes = self._changes
         try:
-            row = await within(self._wait_s, self._read(public_id))
+            row = await within(self._wait_s, self._read_once(public_id))
         except (errors.OperationalError, PoolTimeout, TimeoutError) as error:
             raise UnavailableError(
                 "The key cannot be checked at the moment; try again shortly.",
@@ -116,6 +118,15 @@ class KeyRing:
             self._known.clear()
         self._known[public_id] = known
         return known
+
+    def _read_once(self, public_id: str) -> asyncio.Task[TupleRow | None]:
+        """Read a key, together with all who ask for it meanwhile and know of the same news."""
+        name = (public_id, self._changes)
+        reading = self._reading.get(name)
+        if reading is None:
+            reading = self._reading[name] = asyncio.ensure_future(self._read(public_id))
+            reading.add_done_callback(lambda _: self._reading.pop(name, None))
+        return reading
 
     async def _read(self, public_id: str) -> TupleRow | None:
         async with self._pool.connection() as connection:

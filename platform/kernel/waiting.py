@@ -8,7 +8,9 @@ Result = TypeVar("Result")
 _left_behind: set[asyncio.Task[Any]] = set()
 
 
-async def within(seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
+async def within(
+    seconds: float, work: Coroutine[Any, Any, Result] | asyncio.Task[Result]
+) -> Result:
     """Return what ``work`` comes to, if it does so in time; else leave it to end by itself.
 
     A server that is frozen keeps no ``statement_timeout``, and psycopg does not return from being

@@ -1,10 +1,12 @@
 """What a process remembers of keys, and what it forgets at news."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, LiteralString
 
 import pytest
 from django.conf import settings
+from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from accounts.key_format import parse_key
@@ -74,3 +76,38 @@ async def test_news_that_come_while_a_key_is_read_are_not_lost(
     await change(pool, "update accounts_apikey set rpm = 7")
 
     assert await rpm_of(ring, acme) == (7, None)
+
+
+async def test_many_who_ask_at_once_are_one_look_into_the_database(
+    ring: KeyRing, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = count_looks(ring, monkeypatch)
+
+    found = await asyncio.gather(*(rpm_of(ring, acme) for _ in range(200)))
+
+    assert (set(found), len(looks)) == ({(None, None)}, 1)
+
+
+async def test_who_asks_after_news_does_not_join_a_look_from_before(
+    ring: KeyRing, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = count_looks(ring, monkeypatch)
+    early = asyncio.create_task(rpm_of(ring, acme))
+    await asyncio.sleep(0)
+
+    ring.forget()
+    await asyncio.gather(early, rpm_of(ring, acme))
+
+    assert len(looks) == 2
+
+
+def count_looks(ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    looks: list[str] = []
+    read = ring._read
+
+    async def noted(public_id: str) -> TupleRow | None:
+        looks.append(public_id)
+        return await read(public_id)
+
+    monkeypatch.setattr(ring, "_read", noted)
+    return looks
