@@ -12,6 +12,7 @@ from gateway.news import announce_catalog_change
 from kernel.errors import BadRequestError, NotFoundError
 
 Row = TypeVar("Row", Deployment, Provider, PublicModel)
+Named = TypeVar("Named", Provider, PublicModel)
 Changes = Mapping[str, int | str | None]
 MOST_NAME = 200
 
@@ -94,13 +95,7 @@ def change_provider(name: str, changes: Changes, *, actor: str) -> Provider:
     provider = Provider.objects.filter(name=name).first()
     if provider is None:
         raise NotFoundError(f"There is no provider {name!r}.", code="not_found")
-    if not changes:
-        return provider
-    with transaction.atomic():
-        provider, before = _change(provider, changes)
-        record_change(None, actor, "provider.set", name, before=before, after=changes)
-        transaction.on_commit(announce_catalog_change)
-    return provider
+    return _set(provider, changes, "provider.set", actor)
 
 
 def change_model(name: str, changes: Changes, *, actor: str) -> PublicModel:
@@ -113,13 +108,18 @@ def change_model(name: str, changes: Changes, *, actor: str) -> PublicModel:
     model = PublicModel.objects.filter(name=name).first()
     if model is None:
         raise NotFoundError(f"There is no model {name!r}.", code="not_found")
+    return _set(model, changes, "model.set", actor)
+
+
+def _set(row: Named, changes: Changes, action: str, actor: str) -> Named:
+    """Change a row that has a name, in one transaction with its trail; nothing for no changes."""
     if not changes:
-        return model
+        return row
     with transaction.atomic():
-        model, before = _change(model, changes)
-        record_change(None, actor, "model.set", name, before=before, after=changes)
+        row, before = _change(row, changes)
+        record_change(None, actor, action, row.name, before=before, after=changes)
         transaction.on_commit(announce_catalog_change)
-    return model
+    return row
 
 
 def _change(row: Row, changes: Changes) -> tuple[Row, dict[str, int | str | None]]:

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from accounts.commands import one_line_faults
-from billing.management.proving import prove_now, render_verdict
+from billing.management.proving import prove_now, render_findings, render_verdict
 from billing.models import ProofRun
 from kernel.cli import print_rows
 
@@ -39,12 +39,8 @@ class Command(BaseCommand):
         if as_json:
             self.stdout.write(json.dumps(json.loads(proof.as_json()), indent=2))
         else:
-            for finding in proof.findings:
-                self.stdout.write(
-                    f"{'DIFF' if finding.rows else 'ok  '} {finding.number:4} {finding.promise}"
-                )
-                for row in finding.rows:
-                    self.stdout.write(f"         {row[0]}: {row[1]} ≠ {row[2]}")
+            for line in render_findings(proof.findings):
+                self.stdout.write(line)
             self.stdout.write(render_verdict(proof))
         if not proof.clean:
             raise SystemExit(1)

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from accounts.commands import one_line_faults
 from billing.database import connect_sync
+from billing.management.proving import render_findings
 from billing.models import ReconciliationRun
 from billing.reconciliation import HOURS, MOST_HOURS, reconcile
 from kernel.cli import parse_count, print_row, print_rows
@@ -48,11 +49,8 @@ class Command(BaseCommand):
         if options["json"]:
             print_row(run.as_json(), as_json=True)
         else:
-            for finding in run.findings:
-                mark = "DIFF" if finding.rows else "ok  "
-                self.stdout.write(f"{mark} {finding.number:4} {finding.promise}")
-                for row in finding.rows:
-                    self.stdout.write(f"         {row[0]}: {row[1]} ≠ {row[2]}")
+            for line in render_findings(run.findings):
+                self.stdout.write(line)
             verdict = "clean" if run.clean else "NOT clean"
             self.stdout.write(f"{verdict}: run {run.id} over {hours} h in {run.duration_ms} ms")
         if not run.clean:
