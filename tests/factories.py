@@ -97,3 +97,11 @@ def offer_upstream(
         price=text_price(parse_usd(input_usd), parse_usd(output_usd)),
         actor=ACTOR,
     )
+
+
+def offer_evil(base_url: str) -> None:
+    """Offer the model ``evil``, beside whatever is there, at a dollar and two a million."""
+    kind = Provider.Kind.OPENAI
+    create_provider("evil", kind=kind, base_url=base_url, credential=None, actor=ACTOR)
+    price = text_price(parse_usd("1.00"), parse_usd("2.00"))
+    create_model("evil", provider="evil", upstream_model="up-1", price=price, actor=ACTOR)

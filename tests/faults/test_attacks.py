@@ -13,11 +13,9 @@ from typing import Any
 import pytest
 
 from billing.models import Hold, UsageEvent
-from billing.prices import text_price
-from gateway.models import Provider
-from gateway.offers import create_model, create_provider
 from tests.books import assert_proven
 from tests.calls import CHAT, chat_body, frames, post, text_of, transcript, wait_for
+from tests.factories import offer_evil
 from tests.fakes.hostile import STREAM, HostileUpstream
 from tests.fakes.upstream import HEAD, WORD, ending, frame, http_chunk
 from tests.stage import House, Stage, open_house
@@ -91,10 +89,7 @@ def house(
     django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory, hostile: HostileUpstream
 ) -> Iterator[House]:
     def prepare() -> None:
-        kind = Provider.Kind.OPENAI
-        create_provider("evil", kind=kind, base_url=hostile.url, credential=None, actor="test")
-        price = text_price(1_000_000_000, 2_000_000_000)
-        create_model("evil", provider="evil", upstream_model="up-1", price=price, actor="test")
+        offer_evil(hostile.url)
 
     folder = tmp_path_factory.mktemp("house")
     with open_house(django_db_blocker, folder, prepare=prepare, BODY_TIMEOUT_S="2") as opened:
