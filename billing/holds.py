@@ -11,7 +11,7 @@ The statements behind them are in ``sql/holds.sql``.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from billing.usage import NO_USAGE, Evidence, Usage
 from kernel.errors import (
@@ -43,8 +43,7 @@ class Outcome(StrEnum):
     BUDGET_EXHAUSTED = "budget_exhausted"
 
 
-@dataclass(frozen=True, slots=True)
-class HoldRequest:
+class HoldRequest(NamedTuple):
     """``amount_nanos`` is the ceiling of the call's cost under ``price_version``.
 
     It is above zero unless the version is free. ``amount_tokens`` bounds what token budgets count.
@@ -92,8 +91,7 @@ class Extension:
         return {"r": self.request_id, "add": self.add_nanos, "tokens": self.add_tokens}
 
 
-@dataclass(frozen=True, slots=True)
-class Closing:
+class Closing(NamedTuple):
     """How a hold ends. ``charge_nanos`` is the full price; what exceeds the hold is not charged.
 
     ``counted_input`` and ``counted_output`` are our own counts in tokens, whatever the evidence;

@@ -16,7 +16,7 @@ import fcntl
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +195,7 @@ def closings_owed(records: Iterable[dict[str, Any]]) -> list[Closing]:
                 owed.setdefault(record["r"], Closing(record["r"], Act.RELEASE))
             case "progress":
                 running = parse_closing(record)
-                owed[record["r"]] = replace(running, outcome=Outcome.INTERRUPTED)
+                owed[record["r"]] = running._replace(outcome=Outcome.INTERRUPTED)
             case "final":
                 owed[record["r"]] = parse_closing(record)
             case "done":

@@ -8,9 +8,10 @@ answer out of the cache costs a share of the sum, in whole per cent, before that
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import mul
 from typing import NamedTuple
 
-from billing.usage import BUCKETS, Usage
+from billing.usage import Usage
 from kernel.money import UNITS_PER_PRICE, Nanos, round_half_even
 
 
@@ -30,9 +31,9 @@ OUTPUT_BUCKETS = ("output", "reasoning", "audio_output")
 class Price:
     """One version of a model's price: nanos per 1,000,000 units by bucket.
 
-    ``cache_percent`` is the share of it that an answer out of the cache costs, None for others.
-    ``highest_input`` and ``highest_output`` are the dearest buckets, at their dearest tiers, that a
-    prompt's and a completion's token can land in.
+    ``cache_percent`` is the share of it that an answer out of the cache costs, None for others;
+    ``percent`` is that share, or 100. ``highest_input`` and ``highest_output`` are the dearest
+    buckets, at their dearest tiers, that a prompt's and a completion's token can land in.
     """
 
     version_id: int
@@ -42,23 +43,28 @@ class Price:
     is_free: bool = field(init=False, compare=False)
     highest_input: int = field(init=False, compare=False)
     highest_output: int = field(init=False, compare=False)
+    highest_image: int = field(init=False, compare=False)
+    highest_request: int = field(init=False, compare=False)
+    percent: int = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         is_priced = bool(self.tiers or any(self.per_million.as_dict()))
         highest_input = max(self._highest(bucket) for bucket in INPUT_BUCKETS)
         highest_output = max(self._highest(bucket) for bucket in OUTPUT_BUCKETS)
-        object.__setattr__(self, "is_free", not (self._percent and is_priced))
+        percent = 100 if self.cache_percent is None else self.cache_percent
+        object.__setattr__(self, "percent", percent)
+        object.__setattr__(self, "is_free", not (percent and is_priced))
         object.__setattr__(self, "highest_input", highest_input)
         object.__setattr__(self, "highest_output", highest_output)
+        object.__setattr__(self, "highest_image", self._highest("image"))
+        object.__setattr__(self, "highest_request", self._highest("request"))
 
     def charge(self, usage: Usage) -> Nanos:
         """Return what ``usage`` costs, rounded half to even to whole nanos."""
-        total = sum(
-            getattr(usage, bucket) * getattr(self.per_million, bucket) for bucket in BUCKETS
-        )
+        total = sum(map(mul, usage, self.per_million))
         for bucket in self.tiers:
             total += self._above_tiers(bucket, getattr(usage, bucket))
-        return Nanos(round_half_even(total * self._percent, UNITS_PER_PRICE * 100))
+        return Nanos(round_half_even(total * self.percent, UNITS_PER_PRICE * 100))
 
     def from_cache(self, percent: int) -> "Price":
         """Return what an answer out of the cache costs: ``percent`` of everything."""
@@ -75,8 +81,8 @@ class Price:
         total = (
             input_tokens * self.highest_input
             + output_tokens * self.highest_output
-            + images * self._highest("image")
-            + self._highest("request")
+            + images * self.highest_image
+            + self.highest_request
         )
         return Nanos(max(1, self._most(total)))
 
@@ -84,12 +90,8 @@ class Price:
         """Return the most that so many completion tokens can cost, rounded up."""
         return Nanos(self._most(tokens * self.highest_output))
 
-    @property
-    def _percent(self) -> int:
-        return 100 if self.cache_percent is None else self.cache_percent
-
     def _most(self, total: int) -> int:
-        return -(-total * self._percent // (UNITS_PER_PRICE * 100))
+        return -(-total * self.percent // (UNITS_PER_PRICE * 100))
 
     def _above_tiers(self, bucket: str, quantity: int) -> int:
         """Return what tiers add to (or take from) the first price, in nanos per million units."""

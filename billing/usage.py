@@ -5,8 +5,8 @@ tokens; Anthropic's ``input_tokens`` exclude cache reads and writes. Dialects co
 inside the platform a token is in exactly one bucket.
 """
 
-from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Evidence(StrEnum):
@@ -17,8 +17,7 @@ class Evidence(StrEnum):
     ESTIMATED = "estimated"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Non-negative counts by bucket: tokens, except for ``image`` and ``request``."""
 
     input: int = 0
@@ -44,8 +43,8 @@ class Usage:
 
     def as_dict(self) -> dict[str, int]:
         """Return the buckets that are not zero."""
-        return {name: value for name in BUCKETS if (value := getattr(self, name))}
+        return {name: value for name, value in zip(BUCKETS, self, strict=True) if value}
 
 
 NO_USAGE = Usage()
-BUCKETS: tuple[str, ...] = tuple(field.name for field in fields(Usage))
+BUCKETS: tuple[str, ...] = Usage._fields

@@ -24,7 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
 
 from billing import tick
@@ -66,9 +66,11 @@ class Writer:
         self._holds: deque[tuple[HoldRequest, HoldAnswer]] = deque()
         self._closing_since = 0.0
         self._settles_next = False
-        self._wake = asyncio.Event()
+        self._sleeper: asyncio.Future[None] | None = None
+        self._lingers = False
         self._idle = asyncio.Event()
         self._connection: AsyncConnection[TupleRow] | None = None
+        self._cursor: AsyncCursor[TupleRow] | None = None
         self._task: asyncio.Task[None] | None = None
         self._beat_at = 0.0
         self.is_connected = False
@@ -81,7 +83,7 @@ class Writer:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self._queued():
-                    self._wake.set()
+                    self._wake()
                     await asyncio.sleep(0.01)
                 await self._idle.wait()
         if self._task is not None:
@@ -98,14 +100,14 @@ class Writer:
         """
         answer: HoldAnswer = asyncio.get_running_loop().create_future()
         self._holds.append((request, answer))
-        self._wake.set()
+        self._wake()
         return answer
 
     def extend(self, extension: Extension) -> asyncio.Future[bool]:
         """Queue an extension. The future's result tells whether there was room."""
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._extensions.append((extension, answer))
-        self._wake.set()
+        self._wake()
         return answer
 
     def close(self, closing: Closing) -> None:
@@ -113,7 +115,8 @@ class Writer:
         if not self._closings:
             self._closing_since = clock.monotonic()
         self._closings.append(closing)
-        self._wake.set()
+        if not self._lingers or len(self._closings) >= BATCH:
+            self._wake()
 
     @property
     def backlog(self) -> int:
@@ -131,11 +134,8 @@ class Writer:
         while True:
             if not self._queued():
                 self._idle.set()
-                self._wake.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(HEARTBEAT_S):
-                        await self._wake.wait()
-            self._idle.clear()
+                await self._sleep(HEARTBEAT_S)
+                self._idle.clear()
             if not self._awaited():
                 await self._linger()
             connection = await self._connected()
@@ -149,11 +149,26 @@ class Writer:
 
     async def _linger(self) -> None:
         """Let settlements wait for company until they are due, or until a hold comes."""
-        while not self._awaited() and (left_s := self._closings_due_in()) > 0:
-            self._wake.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(left_s):
-                    await self._wake.wait()
+        left_s = self._closings_due_in()
+        if left_s > 0:
+            self._lingers = True
+            await self._sleep(left_s)
+            self._lingers = False
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait until somebody wakes the writer, at most for so long."""
+        loop = asyncio.get_running_loop()
+        self._sleeper = loop.create_future()
+        timer = loop.call_later(seconds, self._wake)
+        try:
+            await self._sleeper
+        finally:
+            timer.cancel()
+            self._sleeper = None
+
+    def _wake(self) -> None:
+        if self._sleeper is not None and not self._sleeper.done():
+            self._sleeper.set_result(None)
 
     def _closings_due_in(self) -> float:
         """In how many seconds settlements have waited long enough; 0 for now."""
@@ -173,6 +188,7 @@ class Writer:
             log.warning("writer_not_connected", error=type(error).__name__)
             self._refuse_waiting_holds()
             return None
+        self._cursor = self._connection.cursor()
         self.is_connected = True
         return self._connection
 
@@ -211,8 +227,9 @@ class Writer:
     async def _commit(self, connection: AsyncConnection[TupleRow], batch: _Batch) -> None:
         if batch.holds:
             failpoints.reach("before_hold_commit")
+        assert self._cursor is not None, "made with the connection"
         try:
-            cursor = await connection.execute(
+            await self._cursor.execute(
                 tick.STATEMENT,
                 tick.arguments(
                     batch.closings,
@@ -222,7 +239,7 @@ class Writer:
                 ),
                 prepare=True,
             )
-            row = await cursor.fetchone()
+            row = await self._cursor.fetchone()
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             await self._give_back(connection, batch, error)
         except Exception as error:  # noqa: BLE001 # a record nobody foresaw must not end the writer

@@ -67,8 +67,9 @@ class Admission:
         """
         price = plan.model.price_for(self._principal.org_id)
         assert price is not None, "the catalogue hands out priced models only"
-        await self._runtime.books.hold(self._hold_request(plan, price, once))
-        self.sale = self._open_sale(plan, price)
+        request = self._hold_request(plan, price, once)
+        await self._runtime.books.hold(request)
+        self.sale = self._open_sale(plan, price, request.amount_nanos)
         return self.sale
 
     async def move_on(self, plan: Plan, once: Once | None) -> Sale:
@@ -115,14 +116,14 @@ class Admission:
             instead_of=None if self.sale is None else self.sale.meter.request_id,
         )
 
-    def _open_sale(self, plan: Plan, price: Price) -> Sale:
+    def _open_sale(self, plan: Plan, price: Price, held_nanos: int) -> Sale:
         books, bounds, request_id = self._runtime.books, plan.bounds, self._call.request_id
         slack_tokens = TOOLS_SLACK_TOKENS if plan.request.defined_tools else SLACK_TOKENS
         tranches = Tranches(
             books.writer,
             request_id,
             price,
-            held_nanos=bounds.ceiling(price),
+            held_nanos=held_nanos,
             covered=bounds.first_output_tokens,
             most=bounds.output_tokens,
         )

@@ -1,7 +1,7 @@
 """One HTTP call as the pipeline sees it: headers and body in, frames out."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from gateway.dialects.base import Dialect
@@ -168,9 +168,8 @@ class Registry:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def serve(self, work: Awaitable[None]) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(work)
-        assert isinstance(task, asyncio.Task)
+    def serve(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -18,7 +18,6 @@ from django.conf import settings
 
 from gateway.auth import authenticate
 from gateway.call import Call, Send
-from gateway.connection import bound_connection
 from gateway.counting import serve_token_count
 from gateway.dialects import anthropic, openai, responses
 from gateway.openapi import render_document
@@ -49,7 +48,6 @@ class CompletionConsumer(AsyncConsumer):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         call = Call(headers, b"", self.dialect, send)
-        bound_connection(send, unread_s=settings.UNREAD_S)
         try:
             if scope["method"] != self.method:
                 raise _wrong_method(scope["method"], self.method)

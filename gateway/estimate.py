@@ -1,6 +1,6 @@
 """The most a call can use. Pure. Every multiplier of cost is in here, or refused before."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from billing.pricing import Price
 from gateway.catalog import CatalogModel
@@ -10,8 +10,7 @@ from gateway.tranches import TRANCHE_TOKENS
 from kernel.money import Nanos
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """Upper bounds in tokens, over all choices together.
 
     ``first_output_tokens`` is what the first hold covers of ``output_tokens``.

@@ -16,6 +16,7 @@ from typing import Any
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.connection import bound_connection
 from gateway.dialects import anthropic, openai
 from kernel.errors import LargeHeadersError
 from kernel.ids import new_request_id
@@ -48,6 +49,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
+        bound_connection(transport, unread_s=settings.UNREAD_S)
         self._timer = self.loop.call_later(settings.HEAD_TIMEOUT_S, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -8,7 +8,7 @@ level is unlimited until it is given a limit.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 from accounts.principal import NO_LIMITS, Principal, RateLimits
 from gateway.dialects.rate_headers import RateStanding, RateStandings
@@ -20,8 +20,7 @@ MAX_RETRY_S = 60
 ON_THE_MODEL = "this organization on this model"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One limit to be asked: ``limit`` per ``period_ms``; ``name`` and ``level`` say it."""
 
     name: str
@@ -50,8 +49,7 @@ class Check:
         return f"{self.name} of {self.level}: {self.limit}"
 
 
-@dataclass(frozen=True, slots=True)
-class Slots:
+class Slots(NamedTuple):
     """A limit of calls at once."""
 
     level: str
@@ -62,8 +60,7 @@ class Slots:
         return f"concurrent requests of {self.level}: {self.limit}"
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """What one call asks of all its limits: all of it, or nothing.
 
     ``longest_ms`` bounds how long the call can run, and so what is remembered of it.
@@ -86,8 +83,7 @@ class Ask:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """``states`` holds (remaining, reset ms) for each check, in order."""
 
     refused: Check | Slots | None
@@ -99,11 +95,10 @@ class Verdict:
         """Return, by unit, the limit that refused, else the one with the least share left."""
         binding: dict[str, tuple[tuple[float, int], RateStanding]] = {}
         for check, (left, reset_ms) in zip(self.checks, self.states, strict=True):
-            remaining = max(0, left)
-            share = -1.0 if check is self.refused else remaining / check.limit
-            rank = (share, check.limit)
-            if check.unit not in binding or rank < binding[check.unit][0]:
-                binding[check.unit] = rank, RateStanding(check.limit, remaining, reset_ms)
+            unit, limit, remaining = check.unit, check.limit, max(0, left)
+            rank = (-1.0 if check is self.refused else remaining / limit, limit)
+            if unit not in binding or rank < binding[unit][0]:
+                binding[unit] = rank, RateStanding(limit, remaining, reset_ms)
         return {unit: standing for unit, (_, standing) in binding.items()}
 
     def raise_if_refused(self) -> None:

@@ -21,10 +21,11 @@ from typing import Any
 
 import orjson
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from gateway.levels import Ask, Check, Slots, Verdict
 from gateway.local_limits import LocalLimits
+from gateway.script import Script
 from kernel import clock
 from kernel.log import logger
 
@@ -43,10 +44,9 @@ class RateLimiter:
     """Asks Redis for many calls at a time; lives in one event loop."""
 
     def __init__(self, redis: Redis, *, processes: int, wait_s: float) -> None:
-        self._redis = redis
+        self._script = Script(redis, _SCRIPT)
         self._wait_s = wait_s
         self._local = LocalLimits(processes)
-        self._sha = ""
         self._asks: deque[tuple[Row, asyncio.Future[Row | None]]] = deque()
         self._returns: deque[Row] = deque()
         self._returns_timer: asyncio.TimerHandle | None = None
@@ -94,6 +94,7 @@ class RateLimiter:
         self._send_returns()
         while self._flight is not None and not self._flight.done():
             await asyncio.wait([self._flight], timeout=1)
+        await self._script.close()
 
     async def _ask(self, ask: Ask) -> Verdict | None:
         row = {
@@ -181,7 +182,7 @@ class RateLimiter:
             return [None] * len(rows)
         try:
             async with asyncio.timeout(self._wait_s):
-                text = await self._evaluate(orjson.dumps(rows))
+                text = await self._script.run(orjson.dumps(rows))
         except (RedisError, OSError, TimeoutError) as error:
             self._failures += 1
             if self._failures >= FAILURES_TO_OPEN:
@@ -191,16 +192,6 @@ class RateLimiter:
         self._failures = 0
         answers: list[Row | None] = orjson.loads(text)
         return answers
-
-    async def _evaluate(self, operations: bytes) -> bytes:
-        if not self._sha:
-            self._sha = await self._redis.script_load(_SCRIPT)
-        try:
-            answer: bytes = await self._redis.evalsha(self._sha, 0, operations)
-        except NoScriptError:
-            self._sha = await self._redis.script_load(_SCRIPT)
-            answer = await self._redis.evalsha(self._sha, 0, operations)
-        return answer
 
 
 def _verdict(ask: Ask, answer: Row) -> Verdict:

@@ -4,7 +4,7 @@ The provider's own figures are taken at the end where they are believable; what 
 counted all along, so that a broken stream is charged for what its caller got and for nothing else.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from billing.holds import Act, Closing, Outcome
@@ -117,8 +117,8 @@ class Meter:
         """The provider's figures, else our own count of what was relayed."""
         if self.reported is None:
             counted = Usage(output=self.output_tokens, image=self.images, request=1)
-            return replace(counted, **{self.prompt_bucket: self.prompt_tokens})
-        return replace(self.reported, image=self.images) if self.images else self.reported
+            return counted._replace(**{self.prompt_bucket: self.prompt_tokens})
+        return self.reported._replace(image=self.images) if self.images else self.reported
 
     @property
     def evidence(self) -> Evidence:
@@ -152,7 +152,7 @@ def _at_its_price(usage: Usage, price: Price) -> Usage:
     for sound, text in (("audio_input", "input"), ("audio_output", "output")):
         heard = getattr(usage, sound)
         if heard and not getattr(price.per_million, sound) and sound not in price.tiers:
-            usage = replace(usage, **{sound: 0, text: getattr(usage, text) + heard})
+            usage = usage._replace(**{sound: 0, text: getattr(usage, text) + heard})
     return usage
 
 

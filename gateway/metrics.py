@@ -1,17 +1,22 @@
 """Counters of one process, in the text form Prometheus reads."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from collections import Counter
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 
-class Metrics:
+class Metrics(Collector):
     """Counted on the hot path; gauges are set when somebody asks."""
 
     def __init__(self) -> None:
+        self._calls_by_status: Counter[int] = Counter()
+        self._output_tokens = 0
+        self._adopted_calls = 0
         self._registry = CollectorRegistry()
-        self._calls = self._counter("tollgate_calls", "Calls that have ended.", "status")
-        self._calls_by_status: dict[int, Counter] = {}
-        self._output_tokens = self._counter("tollgate_output_tokens", "Tokens relayed.")
-        self._adopted_calls = self._counter("tollgate_adopted_calls", "Calls of dead processes.")
+        self._registry.register(self)
         self._gauges = {
             name: Gauge(f"tollgate_{name}", says, registry=self._registry)
             for name, says in (
@@ -29,21 +34,26 @@ class Metrics:
         }
 
     def count_call(self, status: int, output_tokens: int) -> None:
-        counter = self._calls_by_status.get(status)
-        if counter is None:
-            counter = self._calls_by_status[status] = self._calls.labels(str(status))
-        counter.inc()
-        if output_tokens:
-            self._output_tokens.inc(output_tokens)
+        self._calls_by_status[status] += 1
+        self._output_tokens += output_tokens
 
     def count_adopted(self, calls: int) -> None:
-        self._adopted_calls.inc(calls)
+        self._adopted_calls += calls
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the counters as they stand."""
+        calls = CounterMetricFamily("tollgate_calls", "Calls that have ended.", labels=["status"])
+        for status, count in self._calls_by_status.items():
+            calls.add_metric([str(status)], count)
+        yield calls
+        for name, says, count in (
+            ("tollgate_output_tokens", "Tokens relayed.", self._output_tokens),
+            ("tollgate_adopted_calls", "Calls of dead processes.", self._adopted_calls),
+        ):
+            yield CounterMetricFamily(name, says, value=count)
 
     def render(self, **gauges: int) -> bytes:
         """Return everything; ``gauges`` are named without their prefix."""
         for name, value in gauges.items():
             self._gauges[name].set(value)
         return generate_latest(self._registry)
-
-    def _counter(self, name: str, says: str, *labels: str) -> Counter:
-        return Counter(name, says, labels, registry=self._registry)

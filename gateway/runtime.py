@@ -71,8 +71,12 @@ class Runtime:
             timeout=2,
             open=False,
         )
+        # whoever asks has a time of their own; the client's would be a task for every command
         self.redis = Redis.from_url(
-            settings.REDIS_URL, socket_connect_timeout=1, health_check_interval=0
+            settings.REDIS_URL,
+            socket_connect_timeout=1,
+            socket_timeout=None,
+            health_check_interval=0,
         )
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{random_base62(8)}"
         journal = Journal(settings.JOURNAL_DIR, self.owner)

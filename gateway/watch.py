@@ -10,8 +10,8 @@
 """
 
 import asyncio
-from dataclasses import dataclass
 from types import TracebackType
+from typing import NamedTuple
 
 from gateway.call import Call
 from gateway.metering import Meter
@@ -19,8 +19,7 @@ from kernel import clock
 from kernel.errors import UpstreamTimeoutError
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(NamedTuple):
     """How long a call waits, in seconds. ``asked_at`` is the monotonic time of its upstream's call.
 
     ``stall_s`` is the longest pause between two tokens of a stream, ``total_s`` what one provider

@@ -138,8 +138,10 @@ class HttpUpstream:
             raise UpstreamError("The model's provider broke off its answer.") from error
 
     async def aclose(self) -> None:
-        # not release(): a half-read answer must end the upstream's work, so its connection goes
-        self._response.close()
+        # not release(): a half-read answer must end the upstream's work, so its connection goes;
+        # of a whole one it has gone back by now
+        if self._response.connection is not None:
+            self._response.close()
 
 
 async def post_json(

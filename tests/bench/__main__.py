@@ -1,5 +1,7 @@
 """``./tollgate bench``: what the gateway costs, beside the same upstream called directly.
 
+The floor (``floor.py``) runs in turns with it: the same parts and round trips, and nothing else.
+
 Starts real stores with fsync on, a mock upstream, and one api process with everything that a
 customer's call goes through: key, rate limits, hold, metering, journal, settlement. The api process
 has one core to itself; the load generator and the mock share the other, with PostgreSQL and Redis
@@ -23,7 +25,7 @@ import psutil
 import uvloop
 
 from stack.services import Services, start_services
-from tests.bench import books, open_loop, streams
+from tests.bench import books, floor, open_loop, streams
 from tests.bench import peer as peers
 from tests.bench.load import LoadResult, drive, post_request
 from tests.bench.stand import pin, set_up
@@ -50,6 +52,7 @@ STREAM = Kind(
 @dataclass(frozen=True)
 class Bench:
     upstream: Server
+    floor: Server
     api: Server
     key: str
     services: Services
@@ -91,9 +94,10 @@ def start(stack: ExitStack, folder: Path) -> Bench:
     offer_upstream(upstream.url)
     tenant = make_tenant(credit_usd="1000000", spec=KeySpec(rpm=10**9, tpm=10**12))
     api = stack.enter_context(running_api(services.database_url, services.redis_url, folder))
-    pin(0, api.pid)
+    beneath = stack.enter_context(floor.running_floor(upstream.url, folder))
+    pin(0, api.pid, beneath.pid)
     pin(1, upstream.pid, os.getpid())
-    return Bench(upstream, api, tenant.key_text, services, folder)
+    return Bench(upstream, beneath, api, tenant.key_text, services, folder)
 
 
 def report_line(line: str) -> None:
@@ -110,16 +114,26 @@ async def measure(bench: Bench, options: argparse.Namespace, folder: Path) -> di
     seconds = options.seconds
     cores, version = os.cpu_count(), platform.python_version()
     say(f"machine: {cores} cores, {platform.machine()}, Python {version}")
-    say(f"{'':8}{'callers':>8}{'direct/s':>10}{'through/s':>11}{'added p50 ms':>14}{'p99 ms':>9}")
+    say(
+        f"{'':8}{'callers':>8}{'direct/s':>10}{'floor/s':>9}{'through/s':>11}"
+        f"{'floor p50 ms':>14}{'p99 ms':>9}{'added p50 ms':>14}{'p99 ms':>9}"
+    )
     rows: list[dict[str, Any]] = []
-    await run(bench, PLAIN, callers=8, seconds=2, direct=False)  # warm up
+    for server in (bench.floor, bench.api):
+        await run(bench, server, PLAIN, callers=8, seconds=2)  # warm up
     for kind in (PLAIN, STREAM):
         for callers in CALLERS:
-            direct = await run(bench, kind, callers=callers, seconds=seconds, direct=True)
-            through = await run(bench, kind, callers=callers, seconds=seconds, direct=False)
-            added = [through.percentile_ms(p) - direct.percentile_ms(p) for p in (50, 99)]
+            direct, beneath, through = [
+                await run(bench, server, kind, callers=callers, seconds=seconds)
+                for server in (bench.upstream, bench.floor, bench.api)
+            ]
+            least, added = [
+                [result.percentile_ms(p) - direct.percentile_ms(p) for p in (50, 99)]
+                for result in (beneath, through)
+            ]
             say(
-                f"{kind.name:8}{callers:>8}{direct.per_second:>10.0f}{through.per_second:>11.0f}"
+                f"{kind.name:8}{callers:>8}{direct.per_second:>10.0f}{beneath.per_second:>9.0f}"
+                f"{through.per_second:>11.0f}{least[0]:>14.2f}{least[1]:>9.2f}"
                 f"{added[0]:>14.2f}{added[1]:>9.2f}"
                 + (f"   {through.failures} FAILED" if through.failures else "")
             )
@@ -128,13 +142,21 @@ async def measure(bench: Bench, options: argparse.Namespace, folder: Path) -> di
                     "kind": kind.name,
                     "callers": callers,
                     "direct_per_s": round(direct.per_second),
+                    "floor_per_s": round(beneath.per_second),
                     "through_per_s": round(through.per_second),
+                    "floor_added_p50_ms": round(least[0], 2),
+                    "floor_added_p99_ms": round(least[1], 2),
                     "added_p50_ms": round(added[0], 2),
                     "added_p99_ms": round(added[1], 2),
                     "failures": through.failures,
                 }
             )
-    rows.append(await open_loop.measure(bench.upstream.url, bench.api.url, bench.key, seconds, say))
+    servers = {
+        "direct": bench.upstream.url,
+        "floor": bench.floor.url,
+        "through": bench.api.url,
+    }
+    rows.append(await open_loop.measure(servers, bench.key, seconds, say))
     streams = max(row["through_per_s"] for row in rows if row["kind"] == "stream")
     resident_mb = resident_mb_of(bench.api)
     say(f"relayed chunks/s: {streams * CHUNKS}")
@@ -157,7 +179,7 @@ async def measure_peer(
             request = post_request(url, peers.KEY, kind.body)
             await drive(url, request, callers=8, seconds=2)  # warm up
             theirs = await drive(url, request, callers=32, seconds=options.seconds)
-            ours = await run(bench, kind, callers=32, seconds=options.seconds, direct=False)
+            ours = await run(bench, bench.api, kind, callers=32, seconds=options.seconds)
             times = ours.per_second / theirs.per_second
             say(
                 f"{kind.name}: the peer {theirs.per_second:.0f}/s, Tollgate"
@@ -183,9 +205,8 @@ def resident_mb_of(server: Server) -> int:
 
 
 async def run(
-    bench: Bench, kind: Kind, *, callers: int, seconds: float, direct: bool
+    bench: Bench, server: Server, kind: Kind, *, callers: int, seconds: float
 ) -> LoadResult:
-    server = bench.upstream if direct else bench.api
     url = server.url + "/v1/chat/completions"
     request = post_request(url, bench.key, kind.body)
     return await drive(url, request, callers=callers, seconds=seconds)

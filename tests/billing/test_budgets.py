@@ -1,6 +1,5 @@
 """Budgets: in money or tokens, on four levels, from an anchor, hard or soft, with alerts."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ def budget(tenant: Tenant, **how: Any) -> Budget:
 
 
 def asking(tenant: Tenant, version: PriceVersion, nanos: int, tokens: int) -> HoldRequest:
-    return replace(hold_request(tenant, version, nanos), amount_tokens=tokens)
+    return hold_request(tenant, version, nanos)._replace(amount_tokens=tokens)
 
 
 def use(database: str, tenant: Tenant, version: PriceVersion, price: Price, tokens: int) -> None:

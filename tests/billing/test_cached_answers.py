@@ -1,6 +1,5 @@
 """An answer out of the cache costs a share of its price, exactly: in the books, on the invoice."""
 
-from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -43,7 +42,7 @@ def test_it_is_the_share_of_the_exact_sum_rounded_half_to_even_once(
 def test_it_never_costs_more_than_its_ceiling(
     read: int, written: int, per_million: Usage, percent: int
 ) -> None:
-    price = Price(1, replace(per_million, image=0, request=0)).from_cache(percent)
+    price = Price(1, per_million._replace(image=0, request=0)).from_cache(percent)
     charge = price.charge(Usage(input=read, output=written))
 
     assert charge <= price.ceiling(input_tokens=read, output_tokens=written)
@@ -68,7 +67,7 @@ def test_the_books_take_the_share_and_prove_it_with_tiers_and_halves(database: s
     for percent, tokens in ((10, 1_000_000), (10, 1), (10, 3), (50, 1_000), (0, 1_000), (100, 7)):
         price = as_price(version).from_cache(percent)
         request = hold_request(acme, version, 10**9)
-        request = replace(request, amount_nanos=0, is_free=True) if price.is_free else request
+        request = request._replace(amount_nanos=0, is_free=True) if price.is_free else request
         closing = settlement(request.request_id, price, input_tokens=tokens, output_tokens=1)
         assert parse_closing(closing.as_row()) == closing
         run_tick(database, holds=[request])
@@ -95,7 +94,7 @@ def test_the_proof_names_a_share_that_was_not_charged(database: str) -> None:
     request = hold_request(acme, version, 10_000)
     closing = settlement(request.request_id, price, input_tokens=1, output_tokens=1)
     run_tick(database, holds=[request])
-    run_tick(database, closings=[replace(closing, cache_percent=10)])
+    run_tick(database, closings=[closing._replace(cache_percent=10)])
 
     with connect_sync(database, "proof", statement_timeout_ms=60_000) as proving:
         broken = [found.number for found in prove(proving, NOWHERE).findings if found.rows]
@@ -152,12 +151,12 @@ def test_a_reversal_takes_the_share_back(database: str) -> None:
     acme = make_tenant()
     version, price = make_price("m", output_usd="1.00")
     first, again = (
-        replace(hold_request(acme, version, 5_000), idem_key="alice-1", idem_body="same")
+        hold_request(acme, version, 5_000)._replace(idem_key="alice-1", idem_body="same")
         for _ in range(2)
     )
     closing = settlement(first.request_id, price.from_cache(10), input_tokens=0, output_tokens=100)
     run_tick(database, holds=[first])
-    run_tick(database, closings=[replace(closing, outcome=Outcome.INTERRUPTED)])
+    run_tick(database, closings=[closing._replace(outcome=Outcome.INTERRUPTED)])
     run_tick(database, holds=[again])
 
     rows = NetUsage.objects.order_by("calls").values_list("calls", "amount_nanos", "cache_percent")

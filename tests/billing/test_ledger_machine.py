@@ -1,6 +1,6 @@
 """A state machine of the ledger on real PostgreSQL, beside a small model of what must be true."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -214,8 +214,8 @@ def ledger_machine(  # noqa: C901 # a machine is its rules, one small method eac
             """A keyed call ends half-way and is sent again: paid once where it was our fault."""
             key = new_id("idem")
             first, again = (
-                replace(
-                    hold_request(self.acme, self.version, amount), idem_key=key, idem_body="body"
+                hold_request(self.acme, self.version, amount)._replace(
+                    idem_key=key, idem_body="body"
                 )
                 for _ in range(2)
             )
@@ -223,7 +223,7 @@ def ledger_machine(  # noqa: C901 # a machine is its rules, one small method eac
                 return
             run_tick(database, holds=[first], owner=self.journal.owner)
             half = settlement(first.request_id, self.price, input_tokens=2, output_tokens=1)
-            run_tick(database, closings=[replace(half, outcome=outcome)])
+            run_tick(database, closings=[half._replace(outcome=outcome)])
             if outcome is not Outcome.INTERRUPTED:
                 self.charge(half.charge_nanos)
             fits = amount <= self.room()

@@ -1,6 +1,5 @@
 """The proof names what each of these equations forbids, and nothing where it is allowed."""
 
-from dataclasses import replace
 from typing import LiteralString
 
 import psycopg
@@ -31,7 +30,7 @@ def tamper(database: str, statement: LiteralString, **values: object) -> None:
 def spend(database: str, tenant: Tenant, nanos: int) -> str:
     """One settled call that costs so much."""
     version, price = make_price(input_usd="1.00")
-    request = replace(hold_request(tenant, version, nanos), amount_tokens=nanos)
+    request = hold_request(tenant, version, nanos)._replace(amount_tokens=nanos)
     assert run_tick(database, holds=[request]).held == {request.request_id: None}
     close(database, request.request_id, price, nanos)
     return request.request_id

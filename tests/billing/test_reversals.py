@@ -1,6 +1,5 @@
 """A call that runs anew because its answer is not there is paid once."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -27,12 +26,12 @@ from tests.factories import Tenant, hold_request, make_price, make_tenant
 
 
 def keyed(request: HoldRequest, body: str = "same") -> HoldRequest:
-    return replace(request, idem_key="alice-1", idem_body=body)
+    return request._replace(idem_key="alice-1", idem_body=body)
 
 
 def end(database: str, request: HoldRequest, price: Price, outcome: Outcome) -> None:
     closing = settlement(request.request_id, price, input_tokens=0, output_tokens=3)
-    run_tick(database, closings=[replace(closing, outcome=outcome)])
+    run_tick(database, closings=[closing._replace(outcome=outcome)])
 
 
 def call(database: str, tenant: Tenant, outcome: Outcome) -> tuple[HoldRequest, HoldRequest]:

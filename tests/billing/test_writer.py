@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +43,10 @@ def test_a_hold_in_anothers_place_finds_its_money_and_key_free_whatever_else_wai
 ) -> None:
     acme = make_tenant(credit_usd="0.000006")
     version, _ = make_price()
-    first = replace(hold_request(acme, version, 5_000), idem_key="once", idem_body="same")
-    second = replace(first, request_id=new_request_id(), instead_of=first.request_id)
-    third = replace(second, request_id=new_request_id(), instead_of=second.request_id)
-    too_much = replace(third, amount_nanos=6_001)
+    first = hold_request(acme, version, 5_000)._replace(idem_key="once", idem_body="same")
+    second = first._replace(request_id=new_request_id(), instead_of=first.request_id)
+    third = second._replace(request_id=new_request_id(), instead_of=second.request_id)
+    too_much = third._replace(amount_nanos=6_001)
 
     async def work() -> None:
         async with running_writer(database, tmp_path) as (writer, journal):

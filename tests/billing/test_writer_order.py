@@ -1,6 +1,5 @@
 """What goes along with what: holds wait for no settlement, and are not refused for want of one."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from billing.holds import Act, Closing, Extension
@@ -18,7 +17,7 @@ def test_money_that_a_waiting_settlement_frees_is_there_for_the_next_hold(
     acme = make_tenant(credit_usd="0.000006")
     version, price = make_price()
     first = hold_request(acme, version, 5_000)
-    second = replace(first, request_id=new_request_id(), amount_nanos=4_000)
+    second = first._replace(request_id=new_request_id(), amount_nanos=4_000)
 
     async def work() -> None:
         async with running_writer(database, tmp_path) as (writer, _):
@@ -41,7 +40,7 @@ def test_money_that_a_waiting_settlement_frees_is_there_for_an_extension(
     acme = make_tenant(credit_usd="0.000008")
     version, _ = make_price()
     stream = hold_request(acme, version, 3_000)
-    other = replace(stream, request_id=new_request_id(), amount_nanos=4_000)
+    other = stream._replace(request_id=new_request_id(), amount_nanos=4_000)
 
     async def work() -> None:
         async with running_writer(database, tmp_path) as (writer, _):

@@ -1,15 +1,15 @@
 """Rate limits on real Redis: exact, all or nothing, batched; slots are leases."""
 
 import asyncio
-from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from gateway.levels import Ask, Check, Slots
 from gateway.limits import RateLimiter
+from gateway.script import Script
 from kernel.errors import RateLimitError
 from tests.gateway.asking import (
-    CountedRedis,
     ask,
     limiter,
     per_minute,
@@ -163,17 +163,17 @@ async def test_a_script_that_ran_unheard_charges_once_when_it_is_sent_again(
 
 
 async def test_what_is_refused_here_after_a_script_that_ran_unheard_is_handed_back(
-    limiter: RateLimiter, server: CountedRedis, monkeypatch: pytest.MonkeyPatch
+    limiter: RateLimiter, server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evalsha = server.evalsha
+    run = Script.run
 
-    async def unheard(*arguments: Any) -> Any:
-        await evalsha(*arguments)
+    async def unheard(script: Script, argument: bytes) -> bytes:
+        await run(script, argument)
         raise TimeoutError
 
     big, other = ask(tokens(1000, 600), slots=[slots(4)]), ask(tokens(1000, 0), slots=[slots(4)])
     with monkeypatch.context() as patch:
-        patch.setattr(server, "evalsha", unheard)
+        patch.setattr(Script, "run", unheard)
         first = await limiter.take(big)
         refused = await limiter.take(ask(tokens(1000, 300), slots=[slots(4)]))
 
@@ -186,7 +186,7 @@ async def test_what_is_refused_here_after_a_script_that_ran_unheard_is_handed_ba
 
 
 async def test_a_caller_who_leaves_while_limits_are_asked_holds_nothing(
-    limiter: RateLimiter, server: CountedRedis
+    limiter: RateLimiter, server: Redis
 ) -> None:
     asking = asyncio.create_task(limiter.take(ask(tokens(1000, 600), slots=[slots(1)])))
     await asyncio.sleep(0)
@@ -212,7 +212,7 @@ async def test_slots_bound_calls_at_once_and_are_free_again_when_given_back(
 
 
 async def test_a_slot_whose_owner_died_ends_by_itself(
-    limiter: RateLimiter, server: CountedRedis, monkeypatch: pytest.MonkeyPatch
+    limiter: RateLimiter, server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.limits.LEASE_MS", 80)
     dead = RateLimiter(server, processes=2, wait_s=2.0)
@@ -226,7 +226,7 @@ async def test_a_slot_whose_owner_died_ends_by_itself(
 
 
 async def test_a_slot_is_renewed_while_its_call_runs_and_is_there_again_after_a_flush(
-    limiter: RateLimiter, server: CountedRedis, monkeypatch: pytest.MonkeyPatch
+    limiter: RateLimiter, server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.limits.RENEW_S", 0.05)
     running = ask(per_minute(100), slots=[slots(1)])
@@ -243,7 +243,7 @@ async def test_a_slot_is_renewed_while_its_call_runs_and_is_there_again_after_a_
 
 
 async def test_two_processes_together_let_exactly_the_limit_through(
-    limiter: RateLimiter, server: CountedRedis
+    limiter: RateLimiter, server: Redis
 ) -> None:
     other = RateLimiter(server, processes=2, wait_s=2.0)
     asks = [ask(tokens(1000, 30), tokens(500, 30, "rl:t2"), slots=[slots(14)]) for _ in range(40)]
@@ -261,7 +261,7 @@ async def test_two_processes_together_let_exactly_the_limit_through(
 
 
 async def test_what_limits_leave_in_redis_ends_by_itself(
-    limiter: RateLimiter, server: CountedRedis
+    limiter: RateLimiter, server: Redis
 ) -> None:
     asked = ask(per_minute(60), slots=[slots(1)])
     await limiter.take(asked)

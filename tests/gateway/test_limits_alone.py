@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from gateway.levels import Slots
 from gateway.limits import FAILURES_TO_OPEN, RateLimiter
+from gateway.script import Script
 from tests.gateway.asking import ask, per_minute, tokens
 
 
@@ -65,11 +66,11 @@ async def test_a_call_that_redis_let_through_counts_when_redis_is_gone(
 ) -> None:
     limiter, slots = away(processes=4), Slots("this key", "rl:k", 4)
 
-    async def agree(_: bytes) -> bytes:
+    async def agree(_: Script, argument: bytes) -> bytes:
         return b'[{"ok":true,"state":[[9,1]]}]'
 
     with monkeypatch.context() as patch:
-        patch.setattr(limiter, "_evaluate", agree)
+        patch.setattr(Script, "run", agree)
         await limiter.take(ask(per_minute(10), slots=[slots]))
 
     verdict = await limiter.take(ask(per_minute(10), slots=[slots]))

@@ -4,13 +4,15 @@ import asyncio
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from gateway.limits import FAILURES_TO_OPEN, RateLimiter
+from gateway.script import Script
 from tests.gateway.asking import (
-    CountedRedis,
     ask,
     limiter,
     per_minute,
+    scripts_run,
     server,
     slots,
     take_each,
@@ -21,18 +23,18 @@ __all__ = ["limiter", "server"]
 
 
 async def test_two_hundred_calls_at_once_are_one_round_trip(
-    limiter: RateLimiter, server: CountedRedis
+    limiter: RateLimiter, server: Redis
 ) -> None:
     verdicts = await take_each(
         limiter, [ask(per_minute(1000, key=f"rl:{number}")) for number in range(200)]
     )
 
     assert [verdict.refused for verdict in verdicts] == [None] * 200
-    assert server.calls == 1
+    assert await scripts_run(server) == 1
 
 
 async def test_what_goes_back_goes_with_the_next_call_and_before_it(
-    limiter: RateLimiter, server: CountedRedis
+    limiter: RateLimiter, server: Redis
 ) -> None:
     first, second = ask(tokens(100, 90), slots=[slots(1)]), ask(tokens(100, 90), slots=[slots(1)])
     await limiter.take(first)
@@ -41,11 +43,11 @@ async def test_what_goes_back_goes_with_the_next_call_and_before_it(
     verdict = await limiter.take(second)
 
     assert (verdict.refused, verdict.states[0][0]) == (None, 0)
-    assert server.calls == 2
+    assert await scripts_run(server) == 2
 
 
 async def test_what_goes_back_goes_alone_where_nobody_asks(
-    limiter: RateLimiter, server: CountedRedis
+    limiter: RateLimiter, server: Redis
 ) -> None:
     asked = ask(tokens(100, 90), slots=[slots(1)])
     await limiter.take(asked)
@@ -56,11 +58,11 @@ async def test_what_goes_back_goes_alone_where_nobody_asks(
             break
         await asyncio.sleep(0.005)
 
-    assert (server.calls, await server.exists("rl:s", "rl:t")) == (2, 0)
+    assert (await scripts_run(server), await server.exists("rl:s", "rl:t")) == (2, 0)
 
 
 async def test_a_call_that_left_before_it_was_asked_for_is_charged_nothing(
-    limiter: RateLimiter, server: CountedRedis
+    limiter: RateLimiter, server: Redis
 ) -> None:
     waiting = [asyncio.create_task(limiter.take(ask(tokens(100, 1)))) for _ in range(2)]
     await asyncio.sleep(0)  # the first is on its way, the next one waits
@@ -81,7 +83,7 @@ async def test_calls_of_one_batch_see_each_other(limiter: RateLimiter) -> None:
 
 
 async def test_a_script_that_redis_forgot_is_loaded_again(
-    limiter: RateLimiter, server: CountedRedis
+    limiter: RateLimiter, server: Redis
 ) -> None:
     await server.script_flush()
 
@@ -90,18 +92,41 @@ async def test_a_script_that_redis_forgot_is_loaded_again(
     assert (verdict.refused, limiter.fallbacks) == (None, 0)
 
 
+async def test_a_connection_that_redis_closed_is_opened_again(
+    limiter: RateLimiter, server: Redis
+) -> None:
+    await limiter.take(ask(per_minute(5)))
+    await server.client_kill_filter(_type="normal", skipme=True)
+
+    verdict = await limiter.take(ask(per_minute(5)))
+
+    assert (verdict.states[0][0], limiter.fallbacks) == (3, 0)
+
+
+async def test_an_answer_that_came_too_late_is_not_taken_for_the_next_one(server: Redis) -> None:
+    script = Script(server, "return ARGV[1]")
+    assert await script.run(b"first") == b"first"
+    await server.client_pause(300)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await script.run(b"late")
+
+    assert await script.run(b"next") == b"next"
+    await script.close()
+
+
 async def test_redis_that_comes_back_is_asked_again(
-    limiter: RateLimiter, server: CountedRedis, monkeypatch: pytest.MonkeyPatch
+    limiter: RateLimiter, server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: Any) -> Any:
         raise ConnectionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(server, "evalsha", broken)
+        patch.setattr(Script, "run", broken)
         for _ in range(FAILURES_TO_OPEN):
             await limiter.take(ask(per_minute(1000)))
     limiter._open_until = 0.0  # the second is over
 
     await limiter.take(ask(per_minute(1000)))
 
-    assert (server.calls, limiter.fallbacks) == (1, FAILURES_TO_OPEN)
+    assert (await scripts_run(server), limiter.fallbacks) == (1, FAILURES_TO_OPEN)

@@ -33,8 +33,7 @@ def use(
     requests = [hold_request(acme, version, 1_000_000) for _ in range(calls)]
     assert set(run_tick(database, holds=requests).held.values()) == {None}
     closings = [
-        replace(
-            settlement(request.request_id, price, input_tokens=0, output_tokens=0),
+        settlement(request.request_id, price, input_tokens=0, output_tokens=0)._replace(
             usage=usage,
             charge_nanos=price.charge(usage),
             counted_input=counted[0],
@@ -92,7 +91,7 @@ def test_what_is_counted_broken_off_or_pictures_is_not_compared_but_shown(databa
     usage = Usage(input=100, output=100)
     use(database, 1, usage, counted=(1, 1), evidence=Evidence.COUNTED)
     use(database, 1, usage, counted=(1, 1), outcome=Outcome.DISCONNECTED)
-    use(database, 1, replace(usage, image=1), counted=(1, 1))
+    use(database, 1, usage._replace(image=1), counted=(1, 1))
     use(database, 1, usage, counted=(100, 100), evidence=Evidence.ESTIMATED)
 
     (drift,) = drifts(database)

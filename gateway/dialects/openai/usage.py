@@ -1,6 +1,5 @@
 """OpenAI's figures: the prompt contains what was cached, the completion what was thought."""
 
-from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from billing.usage import NO_USAGE, Usage
@@ -64,7 +63,7 @@ def parse_usage(wire: object) -> Usage | None:
 
 
 def _part(details: object, name: str) -> object:
-    value = details.get(name) if isinstance(details, Mapping) else None
+    value = details.get(name) if isinstance(details, dict) else None
     return 0 if value is None else value
 
 
