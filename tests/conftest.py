@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,17 +138,31 @@ def _use_database(name: str) -> None:
 
 
 @contextmanager
-def fresh_database(blocker: Any) -> Iterator[str]:
-    """Copy the template and point Django at the copy."""
+def copied_database() -> Iterator[str]:
+    """Copy the template; yield the copy's name, and drop it in the end."""
     name = f"t_{uuid4().hex}"
     with psycopg.connect(database_url("postgres"), autocommit=True) as maintenance:
         maintenance.execute(f"create database {name} template {TEMPLATE} strategy file_copy")
-        _use_database(name)
-        with blocker.unblock():
-            yield database_url(name)
-            connection.close()
-        _use_database("no_database_without_the_fixture")
+    yield name
+    with psycopg.connect(database_url("postgres"), autocommit=True) as maintenance:
         maintenance.execute(f"drop database {name} with (force)")
+
+
+@contextmanager
+def pointed_at(name: str, blocker: Any) -> Iterator[None]:
+    """Let Django use a database, and no other before and after."""
+    _use_database(name)
+    with blocker.unblock():
+        yield
+        connection.close()
+    _use_database("no_database_without_the_fixture")
+
+
+@contextmanager
+def fresh_database(blocker: Any) -> Iterator[str]:
+    """Copy the template and point Django at the copy."""
+    with copied_database() as name, pointed_at(name, blocker):
+        yield database_url(name)
 
 
 @dataclass(frozen=True)
@@ -204,3 +218,12 @@ def own_stores() -> Iterator[Callable[[], Services]]:
     for services, folder in started:
         services.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def street(django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The houses that files share: a ``tests.stage.Street``."""
+    from tests.stage import Street
+
+    with ExitStack() as stack:
+        yield Street(stack, django_db_blocker, tmp_path_factory)

@@ -152,10 +152,12 @@ def _render_batch(batch: Sequence[StreamEvent]) -> bytes:
         [type(event).__name__, *(getattr(event, each.name) for each in fields(event))]
         for event in batch
     ]
-    return orjson.dumps(rows, default=_render_vector) + b"\n"
+    return orjson.dumps(rows, default=_render_other) + b"\n"
 
 
-def _render_vector(value: object) -> str:
+def _render_other(value: object) -> str | dict[str, int]:
+    if isinstance(value, Usage):
+        return value.as_dict()
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     raise TypeError

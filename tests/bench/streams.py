@@ -4,7 +4,7 @@
    cost of a chunk is the api process's processor time over what it relayed.
 2. As many streams at once as one process should carry, and what memory each takes.
 
-Ends with the proof of the books.
+Both for the floor too (``floor.py``). Ends with the proof of the books.
 """
 
 import os
@@ -23,6 +23,7 @@ import psutil
 import uvloop
 
 from stack.services import start_services
+from tests.bench.floor import running_floor
 from tests.bench.load import drive, post_request
 from tests.bench.stand import pin, set_up
 from tests.servers import Server, environment, free_port, running, running_api
@@ -36,6 +37,7 @@ PATHS = {"openai": "/v1/chat/completions", "anthropic": "/anthropic/v1/messages"
 @dataclass(frozen=True)
 class Bench:
     api: Server
+    floor: Server
     key: str
     database_url: str
     folder: Path
@@ -84,47 +86,62 @@ def start(stack: ExitStack, folder: Path) -> Bench:
             )
     tenant = make_tenant(credit_usd="1000000", spec=KeySpec(rpm=10**9, tpm=10**12))
     api = stack.enter_context(running_api(services.database_url, services.redis_url, folder))
-    pin(0, api.pid)
+    beneath = stack.enter_context(running_floor(pacer.url, folder))
+    pin(0, api.pid, beneath.pid)
     pin(1, pacer.pid, os.getpid())
-    return Bench(api, tenant.key_text, services.database_url, folder)
+    return Bench(api, beneath, tenant.key_text, services.database_url, folder)
 
 
 async def measure(bench: Bench, options: Any) -> None:
     say(
         f"{'caller':10} {'upstream':10} {'relayed/s':>10} {'µs a chunk':>11} {'a core could/s':>15}"
     )
+    pace = f"{CHUNKS}x10"
+    await measure_chunks(bench.floor, bench.key, ("the floor", "openai"), pace, options.callers)
     for upstream in PATHS:
         for dialect in PATHS:
-            model = f"{upstream}-{CHUNKS}x10"
-            await stream(bench, dialect, model, callers=8)  # warm up
-            before_s, took_s = cpu_s(bench), await stream(bench, dialect, model, options.callers)
-            chunks = CHUNKS * options.callers
-            each_s = (cpu_s(bench) - before_s) / chunks
-            say(
-                f"{dialect:10} {upstream:10} {chunks / took_s:>10.0f} {each_s * 1e6:>11.1f}"
-                f" {1 / each_s:>15.0f}"
-            )
-    await measure_memory(bench, options.open)
+            model = f"{upstream}-{pace}"
+            await measure_chunks(bench.api, bench.key, (dialect, upstream), model, options.callers)
+    for server, name, model in (
+        (bench.floor, "the floor", SLOWLY),
+        (bench.api, "Tollgate", f"openai-{SLOWLY}"),
+    ):
+        await measure_memory(server, name, bench.key, model, options.open)
 
 
-async def measure_memory(bench: Bench, streams: int) -> None:
-    await stream(bench, "openai", f"openai-{SLOWLY}", callers=100)
-    before = resident(bench)
-    streaming = create_task(
-        stream(bench, "openai", f"openai-{SLOWLY}", streams, apart_s=1 / OPENED_PER_S)
+async def measure_chunks(
+    server: Server, key: str, pair: tuple[str, str], model: str, callers: int
+) -> None:
+    path = PATHS.get(pair[0], PATHS["openai"])
+    await stream(server, path, key, model, callers=8)  # warm up
+    before_s, took_s = cpu_s(server), await stream(server, path, key, model, callers)
+    chunks = CHUNKS * callers
+    each_s = (cpu_s(server) - before_s) / chunks
+    say(
+        f"{pair[0]:10} {pair[1]:10} {chunks / took_s:>10.0f} {each_s * 1e6:>11.1f}"
+        f" {1 / each_s:>15.0f}"
     )
+
+
+async def measure_memory(server: Server, name: str, key: str, model: str, streams: int) -> None:
+    path = PATHS["openai"]
+    await stream(server, path, key, model, callers=100)
+    before = resident(server)
+    streaming = create_task(stream(server, path, key, model, streams, apart_s=1 / OPENED_PER_S))
     most = before
     while not streaming.done():
         await sleep(0.25)
-        most = max(most, resident(bench))
+        most = max(most, resident(server))
     say(
-        f"{streams} open streams: {(most - before) / streams / 1024:.1f} KiB each,"
+        f"{name}, {streams} open streams: {(most - before) / streams / 1024:.1f} KiB each,"
         f" {before >> 20} MiB before, {most >> 20} MiB at the most"
     )
     await streaming
 
 
-async def stream(bench: Bench, dialect: str, model: str, callers: int, apart_s: float = 0) -> float:
+async def stream(
+    server: Server, path: str, key: str, model: str, callers: int, apart_s: float = 0
+) -> float:
     """Run one stream per caller, all at once or begun apart; return the seconds it took.
 
     Raises:
@@ -135,26 +152,22 @@ async def stream(bench: Bench, dialect: str, model: str, callers: int, apart_s: 
         f'{{"model":"{model}","stream":true,"max_tokens":4000,'
         '"messages":[{"role":"user","content":"Hello there"}]}'
     )
-    url = bench.api.url + PATHS[dialect]
+    url = server.url + path
     result = await drive(
-        url,
-        post_request(url, bench.key, body.encode()),
-        callers=callers,
-        seconds=0,
-        apart_s=apart_s,
+        url, post_request(url, key, body.encode()), callers=callers, seconds=0, apart_s=apart_s
     )
     if result.failures:
         raise RuntimeError(f"{result.failures} of {callers} streams failed: {result.why}")
     return result.seconds
 
 
-def cpu_s(bench: Bench) -> float:
-    times = psutil.Process(bench.api.pid).cpu_times()
+def cpu_s(server: Server) -> float:
+    times = psutil.Process(server.pid).cpu_times()
     return times.user + times.system
 
 
-def resident(bench: Bench) -> int:
-    return psutil.Process(bench.api.pid).memory_info().rss
+def resident(server: Server) -> int:
+    return psutil.Process(server.pid).memory_info().rss
 
 
 def prove(bench: Bench) -> None:

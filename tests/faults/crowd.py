@@ -11,7 +11,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,19 +41,19 @@ class Caller:
 
 
 class Crowd:
-    """``body`` makes the request of a caller's number; ``ports`` take turns."""
+    """``body`` makes the request of a caller's number, one of each; ``ports`` take turns."""
 
     def __init__(
         self,
         ports: Sequence[int],
         key: str,
-        count: int,
+        numbers: Iterable[int],
         body: Callable[[int], Mapping[str, Any]],
         *,
         headers: Mapping[str, str] | None = None,
         come_again_on: Collection[int] = (503,),
     ) -> None:
-        self.callers = [Caller(number) for number in range(count)]
+        self.callers = [Caller(number) for number in numbers]
         self._ports = ports
         self._body = body
         self._headers = {"authorization": f"Bearer {key}", **(headers or {})}

@@ -46,7 +46,7 @@ def test_a_clock_that_jumps_an_hour_ends_no_stream_and_moves_no_period(
     streams = Crowd(
         [api.port],
         old_text,
-        10,
+        range(10),
         lambda _: chat_body(stream=True, mock={"chunks": 120, "delay_ms": 80}),
     ).start()
     wait_for(lambda: all(caller.words for caller in streams.callers), what="all first words")

@@ -14,7 +14,8 @@ from tests.calls import WORD, RawStream, chat_body, frames, post, text_of, trans
 from tests.factories import Tenant
 from tests.faults.conftest import Field
 from tests.servers import Server, running_api
-from tests.stage import Stage, house
+from tests.stage import Stage
+from tests.stage import own_house as house
 
 __all__ = ["house"]
 

@@ -77,7 +77,7 @@ def test_a_hundred_reports_at_once_refuse_no_call(field: Field) -> None:
         crowd = Crowd(
             [api.port],
             field.acme.key_text,
-            50,
+            range(50),
             lambda _: chat_body(stream=True, mock={"chunks": 50, "delay_ms": 20}),
         ).start()
         with ThreadPoolExecutor(4) as pool:

@@ -27,7 +27,7 @@ def test_of_50_streams_killed_at_a_random_word_every_ledger_line_lies_between_ca
     crowd = Crowd(
         [doomed.port],
         field.acme.key_text,
-        len(lengths),
+        range(len(lengths)),
         lambda number: chat_body(
             stream=True,
             user=f"caller-{number}",
@@ -78,7 +78,9 @@ def test_of_100_duplicates_whose_winner_is_killed_one_runs_anew_and_all_get_its_
     ports = {api.pid: api.port for api in apis}
     body = chat_body(stream=True, user="twin", mock={"chunks": 150, "delay_ms": 30})
     once = {"idempotency-key": "the-same"}
-    first = Crowd([*ports.values()], field.acme.key_text, 100, lambda _: body, headers=once).start()
+    first = Crowd(
+        [*ports.values()], field.acme.key_text, range(100), lambda _: body, headers=once
+    ).start()
     wait_for(lambda: all(caller.status for caller in first.callers), what="100 decisions")
     wait_for(lambda: any(caller.words >= 20 for caller in first.callers))
 
@@ -88,7 +90,7 @@ def test_of_100_duplicates_whose_winner_is_killed_one_runs_anew_and_all_get_its_
     second = Crowd(
         survivors,
         field.acme.key_text,
-        100,
+        range(100),
         lambda _: body,
         headers=once,
         come_again_on=(409, 503),

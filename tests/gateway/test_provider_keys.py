@@ -22,6 +22,9 @@ from tests.claude import running_claude
 from tests.factories import ACTOR, Tenant, make_tenant
 from tests.servers import Server
 from tests.stage import House, Stage
+from tests.stage import own_house as house
+
+__all__ = ["house"]
 
 OWN = "sk-own-of-acme-1234"
 PLATFORMS = "Bearer sk-upstream-secret"

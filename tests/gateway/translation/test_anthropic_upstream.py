@@ -14,6 +14,9 @@ from tests.claude import running_claude
 from tests.factories import Tenant, make_tenant
 from tests.servers import Server
 from tests.stage import House, Stage
+from tests.stage import own_house as house
+
+__all__ = ["house"]
 
 MESSAGES = "/anthropic/v1/messages"
 WORD = b'"text": " word"'

@@ -14,6 +14,9 @@ from tests.calls import post
 from tests.gateway.translation.recorded import GOLDEN, RECORDINGS
 from tests.servers import Server
 from tests.stage import Stage
+from tests.stage import own_house as house
+
+__all__ = ["house"]
 
 PATHS = {
     "openai": "/v1/chat/completions",

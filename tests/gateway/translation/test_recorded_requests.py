@@ -9,6 +9,9 @@ from tests.books import assert_proven
 from tests.calls import post, transcript
 from tests.servers import Server
 from tests.stage import Stage
+from tests.stage import own_house as house
+
+__all__ = ["house"]
 
 PNG = "data:image/png;base64,iVBORw=="
 SCHEMA = {
