@@ -35,6 +35,11 @@ class FrameReader:
     def __init__(self) -> None:
         self._buffer = b""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no frame is waiting for its end."""
+        return not self._buffer
+
     def feed(self, data: bytes) -> Iterator[SseFrame]:
         """Take what arrived and return the frames that are whole and say something.
 

@@ -1,7 +1,8 @@
 """OpenAI answers that pass through: every frame is read, and goes on under our name.
 
-1. Each frame is read once. What is no chunk of this dialect ends the stream; comments, fields of
-   frames that are no data, and chunks that say nothing are left out.
+1. Each frame is read once, whole; of one that repeats another around its text, that text. What is
+   no chunk of this dialect ends the stream; comments, fields of frames that are no data, and chunks
+   that say nothing are left out.
 2. It goes out under our id, model and time, every other byte as it came; a chunk that is not in the
    contract's form is written anew.
 3. The last usage and the end are kept back until the call is in the journal; the usage then says
@@ -17,6 +18,7 @@ from gateway.chat import Answer, ChatRequest, StopReason
 from gateway.dialects.base import CutFrames
 from gateway.dialects.openai.chunk_heads import ChunkHeads
 from gateway.dialects.openai.stream import DONE, OpenAIStream
+from gateway.dialects.openai.twins import Twins
 from gateway.dialects.openai.usage import parse_usage, render_usage
 from gateway.dialects.receipts import Receipt
 from gateway.dialects.sse import FrameReader, SseFrame
@@ -47,6 +49,7 @@ class PassThroughStream:
             "model": answer.model,
         }
         self._heads = ChunkHeads(self._ours)
+        self._twins = Twins()
         self._is_in_form = True
         self._reader = FrameReader()
         # what came before it goes out first, however the bytes were cut
@@ -61,13 +64,13 @@ class PassThroughStream:
         if self._fault is not None:
             raise self._fault
         frames: list[bytes] = []
+        if self._is_lone(data) and self._take_twin(data[6:-2], frames):
+            return frames[0]
         try:
             for frame in self._reader.feed(data):
                 if self.is_done:
                     break
-                if frame.payload == b"[DONE]":
-                    self.is_done = True
-                else:
+                if not self._take_twin(frame.payload, frames):
                     self._take(frame, frames)
         except UpstreamError as error:
             if not frames:
@@ -102,7 +105,23 @@ class PassThroughStream:
         usage = receipt.write(self._last.usage, render_usage(receipt.usage))
         return self._last.render(usage) + DONE
 
+    def _is_lone(self, data: bytes) -> bool:
+        """Tell whether this is one frame or several, and no piece of one."""
+        is_whole = data.startswith(b"data: ") and data.endswith(b"\n\n")
+        return is_whole and self._reader.is_empty and not self.is_done
+
+    def _take_twin(self, payload: bytes, frames: list[bytes]) -> bool:
+        """Send a chunk that differs from another in its text alone."""
+        twin = self._twins.render(payload) if self._last is None else None
+        if twin is None:
+            return False
+        self._send(twin[0], count_tokens(twin[1]), frames)
+        return True
+
     def _take(self, frame: SseFrame, frames: list[bytes]) -> None:
+        if frame.payload == b"[DONE]":
+            self.is_done = True
+            return
         chunk, self._is_in_form = read_exactly(frame.payload)
         if frame.name == b"error" or chunk.get("error"):
             raise _broken_off()
@@ -117,7 +136,10 @@ class PassThroughStream:
             self._let_go(frames)
             written = self._patch(frame.payload, chunk) if self._is_in_form else None
             text = self._write(chunk) if written is None else written
-            self._send(b"data: %b\n\n" % text, _count_chunk(chunk), frames)
+            sent = b"data: %b\n\n" % text
+            self._send(sent, _count_chunk(chunk), frames)
+            if written is not None and (said := _only_text(choices)) is not None:
+                self._twins.learn(frame.payload, sent, said)
         elif type(choices) is not list and not frame.name:
             raise _odd()
 
@@ -273,6 +295,15 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedAnswer:
     parsed["model"] = answer.model
     reported = parsed.pop("usage", None)
     return PatchedAnswer(write_object(parsed)[:-1], choices, reported, parse_usage(reported))
+
+
+def _only_text(choices: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return what a chunk says where it says nothing else: no role, no call, no end."""
+    if len(choices) != 1 or choices[0]["finish_reason"] is not None:
+        return None
+    delta = choices[0]["delta"]
+    content = delta.get("content")
+    return content if len(delta) == 1 and type(content) is str else None
 
 
 def _count_chunk(chunk: Mapping[str, Any]) -> int:
