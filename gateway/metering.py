@@ -32,7 +32,8 @@ class Meter:
     sealed. ``prompt_bucket`` is where our own count of the prompt belongs.
 
     ``cost`` is what the provider charges, where that is on file; pictures are always our own count.
-    ``remarks`` are for the receipt. ``may_think`` and ``slack_tokens`` say how far the provider's
+    ``is_doubted`` tells that the provider's last figures were not believed. ``remarks`` are for the
+    receipt. ``may_think`` and ``slack_tokens`` say how far the provider's
     figures may be above what was relayed.
     """
 
@@ -51,6 +52,7 @@ class Meter:
     remarks: dict[str, str] = field(default_factory=dict)
     output_tokens: int = 0
     reported: Usage | None = None
+    is_doubted: bool = False
     started_at: float = field(default_factory=clock.monotonic)
     first_token_at: float | None = None
     _marked_tokens: int = 0
@@ -80,6 +82,7 @@ class Meter:
             and (self.may_think or usage.completion_tokens - usage.reasoning <= self._most)
         )
         self.reported = _at_its_price(usage, self.price) if is_believed else None
+        self.is_doubted = not is_believed
         if not is_believed:
             log.warning(
                 "usage_not_believed",

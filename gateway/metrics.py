@@ -13,6 +13,7 @@ class Metrics(Collector):
 
     def __init__(self) -> None:
         self._calls_by_status: Counter[int] = Counter()
+        self._doubts_by_provider: Counter[str] = Counter()
         self._output_tokens = 0
         self._adopted_calls = 0
         self._registry = CollectorRegistry()
@@ -37,15 +38,28 @@ class Metrics(Collector):
         self._calls_by_status[status] += 1
         self._output_tokens += output_tokens
 
+    def count_doubt(self, provider: str) -> None:
+        """Count a call whose provider reported figures that were not believed."""
+        self._doubts_by_provider[provider] += 1
+
     def count_adopted(self, calls: int) -> None:
         self._adopted_calls += calls
 
     def collect(self) -> Iterable[Metric]:
         """Yield the counters as they stand."""
-        calls = CounterMetricFamily("tollgate_calls", "Calls that have ended.", labels=["status"])
-        for status, count in self._calls_by_status.items():
-            calls.add_metric([str(status)], count)
-        yield calls
+        for name, says, label, counts in (
+            ("tollgate_calls", "Calls that have ended.", "status", self._calls_by_status),
+            (
+                "tollgate_usage_not_believed",
+                "Calls whose provider's figures were not believed.",
+                "provider",
+                self._doubts_by_provider,
+            ),
+        ):
+            family = CounterMetricFamily(name, says, labels=[label])
+            for value, count in counts.items():
+                family.add_metric([str(value)], count)
+            yield family
         for name, says, count in (
             ("tollgate_output_tokens", "Tokens relayed.", self._output_tokens),
             ("tollgate_adopted_calls", "Calls of dead processes.", self._adopted_calls),

@@ -23,4 +23,6 @@ def record_call(runtime: Runtime, call: Call, sale: Sale | None) -> None:
         log.info("call_not_served", request=call.request_id, status=status, ms=duration_ms)
     runtime.metrics.count_call(status, 0 if sale is None else sale.meter.output_tokens)
     if sale is not None:
+        if sale.meter.is_doubted:
+            runtime.metrics.count_doubt(sale.meter.provider)
         runtime.watched_orgs.add(sale.principal.org_id)

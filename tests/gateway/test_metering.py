@@ -170,8 +170,10 @@ COUNT = st.integers(0, 10**9)
         cache_write=COUNT,
         output=COUNT,
         reasoning=COUNT,
+        image=st.just(0),
         audio_input=COUNT,
         audio_output=COUNT,
+        embedding=st.just(0),
         request=st.just(1),
     )
 )

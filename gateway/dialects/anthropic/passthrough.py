@@ -14,6 +14,7 @@ from typing import Any
 
 from billing.usage import Usage
 from gateway.chat import Answer, ChoiceFinished, StopReason
+from gateway.dialects.answer_bytes import CutAnswer, cut_answer
 from gateway.dialects.anthropic.frames import Frame, FrameReader
 from gateway.dialects.anthropic.stream import (
     STOP,
@@ -167,10 +168,10 @@ class PassThroughStream:
 class PatchedMessage:
     """Implements ``PatchedAnswer``.
 
-    ``head`` is all of it but its figures and the last brace; ``reported`` is how those came.
+    ``reported`` is how its figures came.
     """
 
-    head: bytes
+    cut: CutAnswer
     content: Sequence[object]
     reported: object
     usage: Usage | None
@@ -180,8 +181,7 @@ class PatchedMessage:
         return sum(_count_block(block) for block in self.content if isinstance(block, dict))
 
     def render(self, receipt: Receipt) -> bytes:
-        usage = receipt.write(self.reported, render_usage(receipt.usage))
-        return b'%b,"usage":%b}' % (self.head, usage)
+        return self.cut.render(receipt.write(self.reported, render_usage(receipt.usage)))
 
 
 def patch_answer(body: bytes, answer: Answer) -> PatchedMessage:
@@ -195,10 +195,9 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedMessage:
     content = parsed.get("content")
     if not isinstance(content, list) or parsed.get("error"):
         raise UpstreamError("The model's provider sent an answer that is no message.")
-    parsed["id"] = answer.completion_id
-    parsed["model"] = answer.model
-    reported = parsed.pop("usage", None)
-    return PatchedMessage(write_object(parsed)[:-1], content, reported, parse_usage(reported))
+    cut = cut_answer(body, parsed, {"id": answer.completion_id, "model": answer.model})
+    reported = parsed.get("usage")
+    return PatchedMessage(cut, content, reported, parse_usage(reported))
 
 
 def _count_block(block: Mapping[str, Any]) -> int:

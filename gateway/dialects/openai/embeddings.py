@@ -13,6 +13,7 @@ import orjson
 
 from billing.usage import NO_USAGE, Usage
 from gateway.chat import Answer, ChatRequest, Embed, Embedded, StreamEvent
+from gateway.dialects.answer_bytes import CutAnswer, cut_answer
 from gateway.dialects.base import Envelope
 from gateway.dialects.bodies import parse_body
 from gateway.dialects.openai import fields
@@ -20,7 +21,7 @@ from gateway.dialects.openai.fields import missing, refusal, wrong_type
 from gateway.dialects.openai.requests import read_model
 from gateway.dialects.openai.usage import is_count
 from gateway.dialects.receipts import Receipt
-from gateway.dialects.upstream_json import read_object, write_object
+from gateway.dialects.upstream_json import read_object
 from gateway.dialects.writing import dump_text
 from gateway.tokenizer import MOST_TOKEN_BYTES, byte_length, count_tokens
 from kernel.errors import UpstreamError
@@ -157,10 +158,10 @@ def _write_floats(vector: bytes) -> bytes:
 class PatchedEmbeddings:
     """A provider's list under our name of the model, and its figures where it gave any.
 
-    ``head`` is all of it but those figures and the last brace; ``reported`` is how they came.
+    ``reported`` is how those came.
     """
 
-    head: bytes
+    cut: CutAnswer
     reported: object
     usage: Usage | None
 
@@ -169,8 +170,7 @@ class PatchedEmbeddings:
         return 0
 
     def render(self, receipt: Receipt) -> bytes:
-        usage = receipt.write(self.reported, render_usage(receipt.usage))
-        return b'%b,"usage":%b}' % (self.head, usage)
+        return self.cut.render(receipt.write(self.reported, render_usage(receipt.usage)))
 
 
 def patch_answer(body: bytes, answer: Answer) -> PatchedEmbeddings:
@@ -186,9 +186,9 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedEmbeddings:
         isinstance(each, dict) and isinstance(each.get("embedding"), list | str) for each in vectors
     ):
         raise UpstreamError("The model's provider sent an answer that holds no embeddings.")
-    parsed["model"] = answer.model
-    reported = parsed.pop("usage", None)
-    return PatchedEmbeddings(write_object(parsed)[:-1], reported, _parse_usage(reported))
+    cut = cut_answer(body, parsed, {"model": answer.model})
+    reported = parsed.get("usage")
+    return PatchedEmbeddings(cut, reported, _parse_usage(reported))
 
 
 def _parse_usage(usage: object) -> Usage | None:

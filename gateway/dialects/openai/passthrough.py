@@ -15,6 +15,7 @@ from typing import Any
 
 from billing.usage import Usage
 from gateway.chat import Answer, ChatRequest, StopReason
+from gateway.dialects.answer_bytes import CutAnswer, cut_answer
 from gateway.dialects.base import CutFrames
 from gateway.dialects.openai.chunk_heads import ChunkHeads
 from gateway.dialects.openai.stream import DONE, OpenAIStream
@@ -261,10 +262,10 @@ def _odd() -> UpstreamError:
 class PatchedAnswer:
     """A whole answer under our id and model, and the provider's figures where it gave any.
 
-    ``head`` is all of it but those figures and the last brace; ``reported`` is how they came.
+    ``reported`` is how those came.
     """
 
-    head: bytes
+    cut: CutAnswer
     choices: Sequence[Mapping[str, Any]]
     reported: object
     usage: Usage | None
@@ -274,8 +275,7 @@ class PatchedAnswer:
         return sum(_count_message(choice.get("message")) for choice in self.choices)
 
     def render(self, receipt: Receipt) -> bytes:
-        usage = receipt.write(self.reported, render_usage(receipt.usage))
-        return b'%b,"usage":%b}' % (self.head, usage)
+        return self.cut.render(receipt.write(self.reported, render_usage(receipt.usage)))
 
 
 def patch_answer(body: bytes, answer: Answer) -> PatchedAnswer:
@@ -291,10 +291,9 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedAnswer:
         raise UpstreamError("The model's provider sent an answer that is no completion.")
     if parsed.get("error") or any(choice.get("error") for choice in choices):
         raise _broken_off()
-    parsed["id"] = answer.completion_id
-    parsed["model"] = answer.model
-    reported = parsed.pop("usage", None)
-    return PatchedAnswer(write_object(parsed)[:-1], choices, reported, parse_usage(reported))
+    cut = cut_answer(body, parsed, {"id": answer.completion_id, "model": answer.model})
+    reported = parsed.get("usage")
+    return PatchedAnswer(cut, choices, reported, parse_usage(reported))
 
 
 def _only_text(choices: Sequence[Mapping[str, Any]]) -> str | None:

@@ -1,0 +1,118 @@
+"""Whole answers that pass through keep their bytes, but for the fields that are ours."""
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.dialects import anthropic, openai
+from gateway.dialects.answer_bytes import MOST_BYTES, cut_answer
+from gateway.dialects.upstream_json import read_object
+from tests.gateway.dialects.relaying import ANSWER, RECEIPT
+
+OURS = {"id": "ours", "model": "public"}
+USAGE = b'{"cost":1}'
+
+
+def patch(body: bytes) -> bytes:
+    return cut_answer(body, read_object(body), OURS).render(USAGE)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "patched"),
+    [
+        (
+            b'{"id":"x","n":1.50,"model":"gpt","usage":{"a":1},"z":1E2}',
+            b'{"id":"ours","n":1.50,"model":"public","usage":{"cost":1},"z":1E2}',
+        ),
+        (
+            b'\n{ "usage" : {"a": [1, 2]} ,\t"model":"gpt", "x":"caf\\u00e9\\/", "id" : null }\n',
+            b'\n{ "usage" : {"cost":1} ,\t"model":"public", "x":"caf\\u00e9\\/", "id" : "ours" }\n',
+        ),
+        (
+            b'{"model":"gpt","id":"x","usage":null}',
+            b'{"model":"public","id":"ours","usage":{"cost":1}}',
+        ),
+        (
+            b'{"model":"gpt","id":"x" , "n":12345678901234567890123}',
+            b'{"model":"public","id":"ours" , "n":12345678901234567890123,"usage":{"cost":1}}',
+        ),
+        (
+            '{"id":"id","model":"é","x":{"id":"id","model":"é","usage":{}},"é":"}{"}'.encode(),
+            '{"id":"ours","model":"public","x":{"id":"id","model":"é","usage":{}},"é":"}{"'.encode()
+            + b',"usage":{"cost":1}}',
+        ),
+    ],
+)
+def test_only_our_fields_differ(theirs: bytes, patched: bytes) -> None:
+    assert patch(theirs) == patched
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        b'{"model":"gpt","usage":{},"x":1.50}',
+        b'{"id":"a","id":"b","model":"gpt","usage":{},"x":1.50}',
+        b'{"id":"a","model":"gpt","usage":{},"usage":{"a":1},"x":1.50}',
+        b'{"id":"a","model":"gpt","usage":{},"x":1.50,"y":NaN}',
+        b'{"id":"a","model":"gpt","x":1.50,"y":"%b"}' % (b"a" * MOST_BYTES),
+        b'{"id":"a","model":"gpt","x":1.50,"y":%b%b}' % (b"[" * 400, b"]" * 400),
+    ],
+)
+def test_what_cannot_be_patched_in_its_place_says_the_same_written_anew(theirs: bytes) -> None:
+    said = orjson.loads(patch(theirs))
+
+    assert said == {**json.loads(theirs.replace(b"NaN", b"null")), **OURS, "usage": {"cost": 1}}
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+answers = st.dictionaries(st.sampled_from(["id", "model", "usage", "x", "y", "choices"]), values)
+
+
+@given(answers, st.sampled_from([None, 1, "\t"]), st.booleans())
+def test_any_answer_says_what_it_said_but_for_ours(
+    answer: dict[str, Any],
+    indent: int | str | None,
+    is_ascii: bool,  # noqa: FBT001 # as drawn
+) -> None:
+    body = json.dumps(answer, indent=indent, ensure_ascii=is_ascii)
+    try:
+        theirs = body.encode()
+    except UnicodeEncodeError:
+        return
+
+    got = patch(theirs)
+
+    assert json.loads(got) == {**answer, **OURS, "usage": {"cost": 1}}
+
+
+def test_a_completion_and_a_message_keep_their_spelling() -> None:
+    completion = (
+        b'{ "id":"x", "object":"chat.completion", "created":7, "model":"gpt", "choices":'
+        b'[{"index":0, "message":{"role":"assistant","content":"caf\\u00e9"}, "score":0.10}],\n'
+        b' "usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}, "tier": 1e1 }'
+    )
+    message = (
+        b'{"model":"claude", "id":"msg_x", "type":"message", "content":[{"type":"text", "text":'
+        b'"\\u0061"}], "usage":{"input_tokens":9,"output_tokens":1}, "stop_reason":"end_turn"}'
+    )
+
+    told = openai.DIALECT.patch_answer(completion, ANSWER).render(RECEIPT)
+    said = anthropic.DIALECT.patch_answer(message, ANSWER).render(RECEIPT)
+
+    assert told.startswith(
+        b'{ "id":"chatcmpl-ours", "object":"chat.completion", "created":7, "model":"public", '
+        b'"choices":[{"index":0, "message":{"role":"assistant","content":"caf\\u00e9"}, '
+        b'"score":0.10}],\n'
+        b' "usage":{"prompt_tokens":9,'
+    )
+    assert told.endswith(b'}, "tier": 1e1 }')
+    assert said.startswith(b'{"model":"public", "id":"chatcmpl-ours", "type":"message", "content":')
+    assert said.endswith(b'}, "stop_reason":"end_turn"}')
