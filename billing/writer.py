@@ -21,13 +21,13 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
 
 from billing import tick
+from billing.batch import Batch, HoldAnswer, halves, reach_failpoints, refuse_all
 from billing.database import connect
 from billing.holds import Act, Closing, Extension, HoldRequest, Refusal
 from billing.journal import Journal
@@ -40,19 +40,6 @@ LINGER_S = 0.025
 RECONNECT_S = 0.25
 STATEMENT_TIMEOUT_MS = 2_000
 log = logger(__name__)
-
-HoldAnswer = asyncio.Future[Refusal | None]
-
-
-@dataclass(slots=True)
-class _Batch:
-    closings: list[Closing] = field(default_factory=list)
-    extensions: list[tuple[Extension, asyncio.Future[bool]]] = field(default_factory=list)
-    holds: list[tuple[HoldRequest, HoldAnswer]] = field(default_factory=list)
-    leaves_closings: bool = False  # some wait that could have gone along
-
-    def __len__(self) -> int:
-        return len(self.closings) + len(self.extensions) + len(self.holds)
 
 
 class Writer:
@@ -202,8 +189,8 @@ class Writer:
         except psycopg.Error:
             await _drop(connection)
 
-    def _take(self) -> _Batch:
-        batch = _Batch()
+    def _take(self) -> Batch:
+        batch = Batch()
         seen: set[str] = set()
         batch.leaves_closings = bool(self._closings) and self._closings_due_in() > 0
         self._settles_next = False
@@ -224,7 +211,7 @@ class Writer:
                 batch.closings.append(Closing(request.instead_of, Act.RELEASE))
         return batch
 
-    async def _commit(self, connection: AsyncConnection[TupleRow], batch: _Batch) -> None:
+    async def _commit(self, connection: AsyncConnection[TupleRow], batch: Batch) -> None:
         if batch.holds:
             failpoints.reach("before_hold_commit")
         assert self._cursor is not None, "made with the connection"
@@ -246,11 +233,11 @@ class Writer:
             await self._bisect(connection, batch, error)
         else:
             assert row is not None
-            _reach_failpoints(batch)
+            reach_failpoints(batch)
             await self._answer(connection, batch, tick.parse_answer(row[0]))
 
     async def _answer(
-        self, connection: AsyncConnection[TupleRow], batch: _Batch, answer: tick.TickAnswer
+        self, connection: AsyncConnection[TupleRow], batch: Batch, answer: tick.TickAnswer
     ) -> None:
         for request, waiting in batch.holds:
             refusal = answer.held.get(request.request_id, Refusal("lost", {}))
@@ -280,7 +267,7 @@ class Writer:
         )
 
     async def _give_back(
-        self, connection: AsyncConnection[TupleRow], batch: _Batch, error: psycopg.Error
+        self, connection: AsyncConnection[TupleRow], batch: Batch, error: psycopg.Error
     ) -> None:
         log.error("batch_outcome_unknown", error=type(error).__name__, requests=len(batch))
         await _drop(connection)
@@ -288,13 +275,13 @@ class Writer:
         self._closings.extendleft(reversed(batch.closings))
         for request, _ in batch.holds:
             self.close(Closing(request.request_id, Act.RELEASE))
-        _refuse_all(batch)
+        refuse_all(batch)
 
     async def _bisect(
-        self, connection: AsyncConnection[TupleRow], batch: _Batch, error: Exception
+        self, connection: AsyncConnection[TupleRow], batch: Batch, error: Exception
     ) -> None:
         if len(batch) > 1:
-            for half in _halves(batch):
+            for half in halves(batch):
                 await self._commit(connection, half)
             return
         log.error("record_refused", error=type(error).__name__)
@@ -303,7 +290,7 @@ class Writer:
                 self._journal.mark_done([closing.request_id])
             else:
                 self._put_back([closing])
-        _refuse_all(batch)
+        refuse_all(batch)
 
     async def _quarantine(
         self, connection: AsyncConnection[TupleRow], closing: Closing, reason: str
@@ -326,44 +313,6 @@ class Writer:
             _, waiting = self._holds.popleft()
             if not waiting.done():
                 waiting.set_result(Refusal("unavailable", {}))
-
-
-def _halves(batch: _Batch) -> Sequence[_Batch]:
-    is_left = batch.leaves_closings
-    parts = (_Batch(leaves_closings=is_left), _Batch(leaves_closings=is_left))
-    for position, closing in enumerate(batch.closings):
-        parts[2 * position >= len(batch.closings)].closings.append(closing)
-    for position, extension in enumerate(batch.extensions):
-        parts[2 * position >= len(batch.extensions)].extensions.append(extension)
-    for position, hold in enumerate(batch.holds):
-        parts[2 * position >= len(batch.holds)].holds.append(hold)
-    if not (len(parts[0]) and len(parts[1])):
-        # one of each kind fell on the same side: part the kinds
-        return (
-            _Batch(closings=batch.closings),
-            _Batch(extensions=batch.extensions, holds=batch.holds, leaves_closings=is_left),
-        )
-    return parts
-
-
-def _reach_failpoints(batch: _Batch) -> None:
-    """Nobody knows of the commit yet: neither those who wait for it, nor the journal."""
-    if batch.holds:
-        failpoints.reach("after_hold_commit")
-    if batch.extensions:
-        failpoints.reach("after_extend_commit")
-    if batch.closings:
-        failpoints.reach("after_settle_commit")
-
-
-def _refuse_all(batch: _Batch) -> None:
-    """Answer whoever waits for a batch that did not go through."""
-    for _, waiting in batch.holds:
-        if not waiting.done():
-            waiting.set_result(Refusal("unavailable", {}))
-    for _, room in batch.extensions:
-        if not room.done():
-            room.set_result(False)
 
 
 async def _drop(connection: AsyncConnection[TupleRow]) -> None:

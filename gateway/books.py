@@ -6,9 +6,10 @@ before the caller does.
 
 import asyncio
 
+from billing.batch import HoldAnswer
 from billing.holds import Act, Closing, HoldRequest, Refusal
 from billing.journal import Journal
-from billing.writer import HoldAnswer, Writer
+from billing.writer import Writer
 from kernel import failpoints
 from kernel.errors import UnavailableError
 
