@@ -21,7 +21,6 @@ from typing import Any
 
 import orjson
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from gateway.levels import Ask, Check, Slots, Verdict
 from gateway.local_limits import LocalLimits
@@ -105,10 +104,16 @@ class RateLimiter:
             "lease": LEASE_MS,
             "longest": ask.longest_ms,
         }
-        waiting: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[Row | None] = loop.create_future()
         self._asks.append((row, waiting))
         self._depart()
-        answer = await waiting
+        # a round trip that is on its way, and the next one
+        deadline = loop.call_later(2 * self._wait_s, _give_up, waiting)
+        try:
+            answer = await waiting
+        finally:
+            deadline.cancel()
         return None if answer is None else _verdict(ask, answer)
 
     def _hand_back(self, ask: Ask, refunds: Sequence[Check]) -> None:
@@ -183,7 +188,7 @@ class RateLimiter:
         try:
             async with asyncio.timeout(self._wait_s):
                 text = await self._script.run(orjson.dumps(rows))
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 # whatever it is, callers wait for a verdict
             self._failures += 1
             if self._failures >= FAILURES_TO_OPEN:
                 self._open_until = clock.monotonic() + OPEN_S
@@ -192,6 +197,11 @@ class RateLimiter:
         self._failures = 0
         answers: list[Row | None] = orjson.loads(text)
         return answers
+
+
+def _give_up(waiting: "asyncio.Future[Row | None]") -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 def _verdict(ask: Ask, answer: Row) -> Verdict:

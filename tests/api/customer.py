@@ -68,8 +68,9 @@ def price_since(at: datetime) -> tuple[PriceVersion, Price]:
 
 
 def hold(stage: Stage, nanos: int) -> str:
+    """Hold money that nobody gives back: for longer than the house stands."""
     version, _ = make_price(f"m-{random_base62(8)}")
-    request = hold_request(stage.acme, version, nanos)
+    request = hold_request(stage.acme, version, nanos)._replace(ttl_s=86_400)
     answer = run_tick(stage.stores.database_url, holds=[request])
     assert answer.held == {request.request_id: None}
     return request.request_id

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 
 import pytest
 from redis.asyncio import Redis
@@ -140,3 +141,28 @@ async def test_a_frozen_redis_costs_a_call_fifty_milliseconds_at_most() -> None:
     silent.close()
     assert verdict.refused is None
     assert 0.045 <= waited_s < 0.25
+
+
+@pytest.mark.parametrize("fault", [RuntimeError, None])
+async def test_a_round_trip_that_fails_in_a_way_nobody_foresaw_keeps_no_call_waiting(
+    monkeypatch: pytest.MonkeyPatch, fault: type[Exception] | None
+) -> None:
+    never = asyncio.Event()
+
+    async def stuck(_: Script, argument: bytes) -> bytes:
+        if fault is not None:
+            raise fault
+        with suppress(asyncio.CancelledError):
+            await never.wait()
+        await never.wait()  # and hears of no time-out
+        return argument
+
+    monkeypatch.setattr(Script, "run", stuck)
+    limiter, loop = away(processes=1), asyncio.get_running_loop()
+
+    begun = loop.time()
+    verdicts = [await limiter.take(ask(per_minute(10))) for _ in range(2)]
+
+    assert [verdict.refused for verdict in verdicts] == [None, None]
+    assert loop.time() - begun < 2
+    assert limiter.fallbacks == 2

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import hiredis
 import pytest
 from redis.asyncio import Redis
 
@@ -30,7 +31,7 @@ async def test_two_hundred_calls_at_once_are_one_round_trip(
     )
 
     assert [verdict.refused for verdict in verdicts] == [None] * 200
-    assert await scripts_run(server) == 1
+    assert scripts_run(limiter) == 1
 
 
 async def test_what_goes_back_goes_with_the_next_call_and_before_it(
@@ -43,7 +44,7 @@ async def test_what_goes_back_goes_with_the_next_call_and_before_it(
     verdict = await limiter.take(second)
 
     assert (verdict.refused, verdict.states[0][0]) == (None, 0)
-    assert await scripts_run(server) == 2
+    assert scripts_run(limiter) == 2
 
 
 async def test_what_goes_back_goes_alone_where_nobody_asks(
@@ -58,7 +59,7 @@ async def test_what_goes_back_goes_alone_where_nobody_asks(
             break
         await asyncio.sleep(0.005)
 
-    assert (await scripts_run(server), await server.exists("rl:s", "rl:t")) == (2, 0)
+    assert (scripts_run(limiter), await server.exists("rl:s", "rl:t")) == (2, 0)
 
 
 async def test_a_call_that_left_before_it_was_asked_for_is_charged_nothing(
@@ -96,23 +97,39 @@ async def test_a_connection_that_redis_closed_is_opened_again(
     limiter: RateLimiter, server: Redis
 ) -> None:
     await limiter.take(ask(per_minute(5)))
-    await server.client_kill_filter(_type="normal", skipme=True)
+    connection = limiter._script._connection
+    assert connection is not None
+    await connection.send_command("CLIENT", "ID")
+    await server.client_kill_filter(_id=await connection.read_response())
 
     verdict = await limiter.take(ask(per_minute(5)))
 
     assert (verdict.states[0][0], limiter.fallbacks) == (3, 0)
 
 
-async def test_an_answer_that_came_too_late_is_not_taken_for_the_next_one(server: Redis) -> None:
-    script = Script(server, "return ARGV[1]")
-    assert await script.run(b"first") == b"first"
-    await server.client_pause(300)
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await script.run(b"late")
+async def test_an_answer_that_came_too_late_is_not_taken_for_the_next_one() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer scripts with their argument, one of them late."""
+        commands = hiredis.Reader()
+        while data := await reader.read(65536):
+            commands.feed(data)
+            while (command := commands.gets()) is not False:
+                said = command[-1] if command[0] == b"EVALSHA" else b"sha"
+                await asyncio.sleep(0.3 if said == b"late" else 0)
+                writer.write(b"$%d\r\n%b\r\n" % (len(said), said))
 
-    assert await script.run(b"next") == b"next"
-    await script.close()
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    async with Redis.from_url(f"redis://127.0.0.1:{port}/0") as redis:
+        script = Script(redis, "return ARGV[1]")
+        assert await script.run(b"first") == b"first"
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await script.run(b"late")
+
+        assert await script.run(b"next") == b"next"
+        await script.close()
+    listening.close()
 
 
 async def test_redis_that_comes_back_is_asked_again(
@@ -129,4 +146,4 @@ async def test_redis_that_comes_back_is_asked_again(
 
     await limiter.take(ask(per_minute(1000)))
 
-    assert (await scripts_run(server), limiter.fallbacks) == (1, FAILURES_TO_OPEN)
+    assert (scripts_run(limiter), limiter.fallbacks) == (1, FAILURES_TO_OPEN)
