@@ -152,10 +152,11 @@ def copied_database() -> Iterator[str]:
 def pointed_at(name: str, blocker: Any) -> Iterator[None]:
     """Let Django use a database, and no other before and after."""
     _use_database(name)
-    with blocker.unblock():
-        yield
-        connection.close()
-    _use_database("no_database_without_the_fixture")
+    try:
+        with blocker.unblock():
+            yield
+    finally:
+        _use_database("no_database_without_the_fixture")
 
 
 @contextmanager

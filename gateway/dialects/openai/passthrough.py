@@ -71,7 +71,7 @@ class PassThroughStream:
             for frame in self._reader.feed(data):
                 if self.is_done:
                     break
-                if not self._take_twin(frame.payload, frames):
+                if frame.name or not self._take_twin(frame.payload, frames):
                     self._take(frame, frames)
         except UpstreamError as error:
             if not frames:

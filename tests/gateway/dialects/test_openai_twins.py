@@ -130,3 +130,11 @@ def test_a_twin_goes_out_under_our_name() -> None:
 
     assert (sent["id"], sent["model"]) == (ANSWER.completion_id, ANSWER.model)
     assert sent["choices"][0]["delta"] == {"content": " two"}
+
+
+def test_a_chunk_under_the_name_of_an_error_is_one_however_it_reads() -> None:
+    read = stream()
+    read.feed(chunk(b"one"))
+
+    with pytest.raises(UpstreamError):
+        read.feed(b"event: error\n" + chunk(b" two"))

@@ -11,9 +11,9 @@ from gateway.dialects.openai import outgoing as to_openai
 from kernel.errors import BadRequestError
 from tests.gateway.dialects import anthropic_asking, asking
 
+PNG = "iVBORw0KGgo="
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
 HELLO = {"role": "user", "content": "Hello"}
-
-
 ANTHROPIC_WEATHER = anthropic_asking.WEATHER
 
 

@@ -12,11 +12,6 @@ from tests.gateway.translation.saying import (
     refused,
 )
 
-PNG = "iVBORw0KGgo="
-
-
-SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
-
 
 @pytest.mark.parametrize(
     ("messages", "param"),

@@ -9,12 +9,10 @@ from tests.gateway.dialects.asking import WEATHER as OPENAI_WEATHER
 from tests.gateway.translation.saying import (
     ANTHROPIC_WEATHER,
     HELLO,
+    SCHEMA,
     anthropic_body,
     openai_body,
 )
-
-PNG = "iVBORw0KGgo="
-SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
 
 
 def test_a_plain_request_to_anthropic_is_this() -> None:

@@ -9,15 +9,10 @@ from tests.gateway.dialects.asking import WEATHER as OPENAI_WEATHER
 from tests.gateway.translation.saying import (
     ANTHROPIC_WEATHER,
     HELLO,
+    PNG,
     anthropic_body,
     openai_body,
 )
-
-PNG = "iVBORw0KGgo="
-
-
-SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
-
 
 TWO = {"type": "function", "function": {"name": "f"}}
 
