@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import distributions
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.architecture.tree import PACKAGES, ROOT, name_of, parse, sources, tracked_files
 
@@ -94,6 +96,28 @@ def test_the_lock_has_every_package_that_is_asked_for(folder: str) -> None:
     ]
 
     assert [name for name in asked if name not in locked] == []
+
+
+def test_the_lock_leaves_nothing_out_that_its_packages_need() -> None:
+    """What is locked is installed as it stands, without looking for what else may be needed."""
+    installed = {_normal(each.name): each for each in distributions()}
+    needed = [
+        (name, Requirement(text))
+        for name, each in installed.items()
+        for text in each.requires or ()
+    ]
+
+    unmet = [
+        f"{name} needs {need}"
+        for name, need in needed
+        if (need.marker is None or need.marker.evaluate({"extra": ""}))
+        and not (
+            (found := installed.get(_normal(need.name)))
+            and need.specifier.contains(found.version, prereleases=True)
+        )
+    ]
+
+    assert unmet == []
 
 
 def test_nothing_that_a_tool_made_is_tracked() -> None:

@@ -145,7 +145,7 @@ def test_the_first_use_installs_from_the_hashed_lock_and_says_so_once(ready: Tre
     venv, install = ready.calls()
 
     assert venv.startswith("venv --quiet --python ")
-    assert "--require-hashes" in install
+    assert "--no-deps --require-hashes" in install
     assert install.endswith(f"-r {ready.root}/requirements.lock")
     assert ready.run("manage").stderr == ""
     assert len(ready.calls()) == 2
