@@ -165,7 +165,7 @@ class Relay:
     async def _pass_through(self, upstream: ByteUpstream, stream: PassThrough) -> StopReason | None:
         """Relay a stream's bytes; return why it was cut, None for a whole one."""
         meter, tranches, size, counted = self._meter, self._tranches, 0, 0
-        async for data in upstream.chunks():
+        while data := await upstream.read():
             size += len(data)
             frames = stream.feed(data)
             if tranches.is_tight(meter.output_tokens + len(frames) // BYTES_PER_TOKEN):
@@ -232,7 +232,7 @@ class Relay:
         parts: list[bytes] = []
         size = 0
         async with self._watch:
-            async for data in upstream.chunks():
+            while data := await upstream.read():
                 parts.append(data)
                 size += len(data)
                 if size > MOST_ANSWER_BYTES:

@@ -13,7 +13,6 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
-from aiohttp import ClientSession
 from channels.layers import get_channel_layer
 from django.conf import settings
 from psycopg import Error as DatabaseError
@@ -42,7 +41,7 @@ from gateway.metrics import Metrics
 from gateway.news import CATALOG_CHANNEL
 from gateway.providers.anthropic import AnthropicProvider
 from gateway.providers.base import Provider
-from gateway.providers.http import open_session
+from gateway.providers.http import ProviderPool
 from gateway.providers.openai import OpenAIProvider
 from gateway.providers.simulator import SimulatorProvider, Speed
 from gateway.routing.hints import Hints
@@ -103,9 +102,9 @@ class Runtime:
         self.lag = LoopLag(settings.SHED_LAG_MS / 1000)  # seconds for asyncio, no money
         self.is_stopping = False
         self._hints = Hints(self.redis, self.owner)
-        self._session = open_session(settings.PROVIDER_NETWORKS)
+        self._provider_pool = ProviderPool(settings.PROVIDER_NETWORKS)
         self.router = Router(
-            _make_providers(self._session),
+            _make_providers(self._provider_pool),
             failures=settings.CIRCUIT_FAILURES,
             tell=self._hints.tell,
         )
@@ -141,7 +140,7 @@ class Runtime:
         self._collector.stop()
         self.lag.stop()
         self.books.journal.close()
-        await self._session.close()
+        await self._provider_pool.close()
         await self.redis.aclose()
         await self.pool.close()
 
@@ -202,11 +201,11 @@ class Runtime:
                     await self._refresh()
 
 
-def _make_providers(session: ClientSession) -> Mapping[str, Provider]:
+def _make_providers(pool: ProviderPool) -> Mapping[str, Provider]:
     open_credential = Vault(settings.SECRET_KEY, PROVIDERS).open
     return {
-        "openai": OpenAIProvider(session, open_credential),
-        "anthropic": AnthropicProvider(session, open_credential),
+        "openai": OpenAIProvider(pool, open_credential),
+        "anthropic": AnthropicProvider(pool, open_credential),
         "simulator": SimulatorProvider(
             Speed.from_settings(settings.SIMULATOR_FIRST_TOKEN_MS, settings.SIMULATOR_TOKENS_PER_S)
         ),

@@ -62,11 +62,13 @@ class RecordedBytes:
         self._upstream = upstream
         self._tape = tape
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        async for data in self._upstream.chunks():
+    async def read(self) -> bytes:
+        data = await self._upstream.read()
+        if data:
             self._tape.add(data)
-            yield data
-        self._tape.is_whole = True
+        else:
+            self._tape.is_whole = True
+        return data
 
     async def aclose(self) -> None:
         await self._upstream.aclose()
@@ -98,10 +100,11 @@ class PlayedBytes:
 
     def __init__(self, content: bytes) -> None:
         self._content = content
+        self._place = 0
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self._content), _PIECE_BYTES):
-            yield self._content[start : start + _PIECE_BYTES]
+    async def read(self) -> bytes:
+        start, self._place = self._place, self._place + _PIECE_BYTES
+        return self._content[start : self._place]
 
     async def aclose(self) -> None:
         pass

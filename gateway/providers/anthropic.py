@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 
-import aiohttp
 import orjson
 
 from gateway.catalog import Deployment
@@ -12,7 +11,7 @@ from gateway.dialects.anthropic.incoming import EventReader
 from gateway.dialects.anthropic.outgoing import render_request
 from gateway.dialects.extras import say_extras
 from gateway.providers.base import Upstream
-from gateway.providers.http import HttpUpstream, post_json
+from gateway.providers.http import HttpUpstream, ProviderPool, post_json
 from gateway.providers.stops import StopCutter
 from gateway.providers.translated import (
     ChoiceByChoice,
@@ -35,8 +34,8 @@ class AnthropicProvider:
 
     dialect = "anthropic"
 
-    def __init__(self, session: aiohttp.ClientSession, decrypt: Callable[[bytes], str]) -> None:
-        self._session = session
+    def __init__(self, pool: ProviderPool, decrypt: Callable[[bytes], str]) -> None:
+        self._pool = pool
         self._decrypt = decrypt
 
     async def open(
@@ -65,7 +64,7 @@ class AnthropicProvider:
         if deployment.credential is not None:
             headers["x-api-key"] = self._decrypt(deployment.credential)
         url = deployment.base_url.removesuffix("/v1") + "/v1/messages"
-        return await post_json(self._session, url, body, headers, deployment, streams=streams)
+        return await post_json(self._pool, url, body, headers, deployment, streams=streams)
 
 
 def render_body(request: ChatRequest, upstream_model: str) -> bytes:

@@ -26,8 +26,8 @@ class ByteUpstream(Protocol):
 
     speaks_events: Literal[False]
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives."""
+    async def read(self) -> bytes:
+        """Return what has arrived of the body, empty at its end."""
         ...
 
     async def aclose(self) -> None: ...

@@ -2,15 +2,17 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from functools import cache, lru_cache
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache, partial
+from typing import Any, Literal, Self, cast
 
 import aiohttp
 import orjson
-from aiohttp.connector import Connection
+from aiohttp.connector import Connection as Lease
+from yarl import URL
 
 from gateway.catalog import Deployment
+from gateway.providers.connection import ProviderConnection
 from gateway.providers.faults import OverloadedError, OwnKeyRefusedError
 from kernel.addresses import (
     Network,
@@ -36,20 +38,82 @@ _FIELD = re.compile(r"[a-z_][a-z0-9_.]{0,99}(?=: )")
 _ACCOUNT = re.compile(r"credit balance", re.IGNORECASE)
 _NO_QUOTA = {"insufficient_quota", "billing_hard_limit_reached"}
 # A megabyte that is packed may be a gigabyte, and what streams is small and wanted at once.
-_HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
+_HEADERS = (
+    "user-agent: Tollgate\r\naccept: */*\r\naccept-encoding: identity\r\n"
+    "content-type: application/json\r\n"
+)
+_UNSENDABLE = re.compile(r"[^\t\x20-\x7e]")
 log = logger(__name__)
 
 
-def open_session(networks: Sequence[Network]) -> aiohttp.ClientSession:
-    """Return the process's own pool, which calls public addresses and ``networks``; close it."""
-    return aiohttp.ClientSession(
-        connector=GuardedConnector(networks),
-        auto_decompress=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )
+class ProviderPool:
+    """The process's own connections, to public addresses and ``networks``; close it."""
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self._connector = GuardedConnector(networks)
+        self._target = lru_cache(maxsize=1024)(_find_target)
+
+    async def ask(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, connect_s: int
+    ) -> tuple[Lease, ProviderConnection]:
+        """Post a body and return its connection once the head of the answer is there.
+
+        Raises:
+            aiohttp.ClientError, OSError, TimeoutError: when there is no connection.
+            TollgateError: when the answer does not begin.
+
+        """
+        target = self._target(url)
+        head = _render_head(target, headers, len(body))
+        lease = await self._connector.connect(target, [], _time_to_connect(connect_s))
+        connection = cast("ProviderConnection", lease.protocol)  # made by its connector
+        try:
+            connection.ask(head, body)
+            while not connection.check_head():
+                await connection.arrival()
+        except BaseException:
+            lease.close()
+            raise
+        return lease, connection
+
+    async def close(self) -> None:
+        await self._connector.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
 
-class GuardedConnector(aiohttp.TCPConnector):
+def _find_target(url: str) -> aiohttp.ClientRequest:
+    """Return what a connector is asked with: where to go, and whether by TLS."""
+    return aiohttp.ClientRequest("POST", URL(url), loop=asyncio.get_running_loop())
+
+
+def _render_head(target: aiohttp.ClientRequest, headers: Mapping[str, str], length: int) -> bytes:
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if any(_UNSENDABLE.search(value) for value in headers.values()):
+        log.error("credential_unsendable", host=target.host)
+        raise UpstreamError("The model's provider cannot be reached.")
+    return (
+        f"POST {target.url.raw_path_qs} HTTP/1.1\r\nhost: {target.headers['host']}\r\n"
+        f"{_HEADERS}{lines}content-length: {length}\r\n\r\n"
+    ).encode("ascii")
+
+
+class ProviderConnector(aiohttp.TCPConnector):
+    """Connects to where its resolver leads, and keeps connections of our own make."""
+
+    def __init__(self, resolver: PinnedResolver) -> None:
+        super().__init__(
+            limit=MOST_CONNECTIONS, keepalive_timeout=30, ttl_dns_cache=60, resolver=resolver
+        )
+        # it has what the connector uses of its own protocol, and no more
+        self._factory = partial(ProviderConnection, self._loop)  # type: ignore[arg-type,assignment]
+
+
+class GuardedConnector(ProviderConnector):
     """Connects to allowed addresses only, whatever a provider's row or a name server says.
 
     Names are judged as they are resolved, and the connection goes to what was judged. Connections
@@ -57,18 +121,8 @@ class GuardedConnector(aiohttp.TCPConnector):
     """
 
     def __init__(self, networks: Sequence[Network]) -> None:
-        super().__init__(
-            limit=MOST_CONNECTIONS,
-            keepalive_timeout=30,
-            ttl_dns_cache=60,
-            resolver=PinnedResolver(networks),
-        )
-        self._clear = aiohttp.TCPConnector(
-            limit=MOST_CONNECTIONS,
-            keepalive_timeout=30,
-            ttl_dns_cache=60,
-            resolver=PinnedResolver(networks, only_named=True),
-        )
+        super().__init__(PinnedResolver(networks))
+        self._clear = ProviderConnector(PinnedResolver(networks, only_named=True))
         self._networks = networks
         self._may_call = lru_cache(maxsize=1024)(self._judge)
 
@@ -77,7 +131,7 @@ class GuardedConnector(aiohttp.TCPConnector):
         req: aiohttp.ClientRequest,
         traces: list[Any],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 # aiohttp's own signature
-    ) -> Connection:
+    ) -> Lease:
         """Refuse addresses that need no resolving, and what would leave the house in the clear."""
         in_clear = req.url.scheme != "https"
         if not self._may_call(req.url.host or "", in_clear=in_clear):
@@ -99,53 +153,55 @@ class GuardedConnector(aiohttp.TCPConnector):
 
 
 @cache
-def _deadlines(connect_s: int, read_s: int | None) -> aiohttp.ClientTimeout:
-    """Return what a provider's operator lets it take until it answers, and between two reads.
-
-    Where an answer streams, no read has a time of its own: the watch over the call knows better,
-    and a timer set anew for every chunk was a good part of what relaying it cost. The watch knows
-    the time for the whole answer too.
-    """
-    return aiohttp.ClientTimeout(total=None, connect=connect_s, sock_read=read_s)
+def _time_to_connect(connect_s: int) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=connect_s)
 
 
 class HttpUpstream:
-    """An answer that has begun with a good status."""
+    """An answer that has begun.
 
+    ``read_s`` bounds the wait for each piece. Where an answer streams, the watch over the call
+    knows better, and a timer set anew for every chunk was a good part of what relaying it cost.
+    """
+
+    __slots__ = ("_connection", "_is_full", "_lease", "_read_s")
     speaks_events: Literal[False] = False
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
+    def __init__(self, lease: Lease, connection: ProviderConnection, read_s: int | None) -> None:
+        self._lease: Lease | None = lease
+        self._connection = connection
+        self._read_s = read_s
+        self._is_full = False
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield what has arrived, at once, in bounded pieces.
+    async def read(self) -> bytes:
+        """Return what has arrived, at once and in bounded pieces; empty at the end.
 
         Raises:
             UpstreamError, UpstreamTimeoutError: when it breaks or stalls.
 
         """
-        content = self._response.content
-        try:
-            while data := await content.read(MOST_PIECE_BYTES):
-                yield data
-                if len(data) == MOST_PIECE_BYTES:
-                    # more waits already: without a turn of the loop the server would buffer it all
-                    # before it could say that the caller does not read
-                    await asyncio.sleep(0)
-        except (aiohttp.SocketTimeoutError, TimeoutError) as error:
-            raise UpstreamTimeoutError("The model's provider stopped answering.") from error
-        except aiohttp.ClientError as error:
-            raise UpstreamError("The model's provider broke off its answer.") from error
+        if self._is_full:
+            # more waits already: without a turn of the loop the server would buffer it all before
+            # it could say that the caller does not read
+            await asyncio.sleep(0)
+        connection = self._connection
+        while (piece := connection.take(MOST_PIECE_BYTES)) is None:
+            await connection.arrival(self._read_s)
+        self._is_full = len(piece) == MOST_PIECE_BYTES
+        if not piece and self._lease is not None:
+            self._lease.release()
+            self._lease = None
+        return piece
 
     async def aclose(self) -> None:
-        # not release(): a half-read answer must end the upstream's work, so its connection goes;
-        # of a whole one it has gone back by now
-        if self._response.connection is not None:
-            self._response.close()
+        # no release: a half-read answer must end the upstream's work, so its connection goes
+        if self._lease is not None:
+            self._lease.close()
+            self._lease = None
 
 
 async def post_json(
-    session: aiohttp.ClientSession,
+    pool: ProviderPool,
     url: str,
     body: bytes,
     headers: Mapping[str, str],
@@ -163,34 +219,35 @@ async def post_json(
     read_s = None if streams else max(slowest_s, deployment.stall_timeout_s)
     try:
         async with asyncio.timeout(deployment.read_timeout_s):
-            response = await session.post(
-                url,
-                data=aiohttp.BytesPayload(body),
-                headers={**_HEADERS, **headers},
-                timeout=_deadlines(deployment.connect_timeout_s, read_s),
-                allow_redirects=False,
+            lease, connection = await pool.ask(
+                url, body, headers, connect_s=deployment.connect_timeout_s
             )
-    except (aiohttp.ConnectionTimeoutError, aiohttp.SocketTimeoutError, TimeoutError) as error:
+    except TimeoutError as error:
         raise UpstreamTimeoutError("The model's provider did not answer in time.") from error
     except (aiohttp.ClientError, OSError) as error:
         log.warning("upstream_not_reached", error=type(error).__name__)
         raise UpstreamError("The model's provider cannot be reached.") from error
-    if response.status == 200:  # noqa: PLR2004 # OK
-        if response.headers.get("content-encoding", "identity").lower() == "identity":
-            return HttpUpstream(response)
-        response.close()
-        log.warning("upstream_packed_its_answer", provider=deployment.provider)
-        raise UpstreamError("The model's provider sent an answer that nobody asked to be packed.")
-    raise await _refused(response, is_own_key=deployment.key_owner is not None)
+    upstream = HttpUpstream(lease, connection, read_s)
+    if connection.status != 200:  # noqa: PLR2004 # OK
+        raise await _refused(upstream, connection, is_own_key=deployment.key_owner is not None)
+    if connection.headers.get(b"content-encoding", b"identity").lower() == b"identity":
+        return upstream
+    await upstream.aclose()
+    log.warning("upstream_packed_its_answer", provider=deployment.provider)
+    raise UpstreamError("The model's provider sent an answer that nobody asked to be packed.")
 
 
-async def _read_error(response: aiohttp.ClientResponse) -> Mapping[str, Any]:
+async def _read_error(upstream: HttpUpstream) -> Mapping[str, Any]:
+    text = b""
     try:
         async with asyncio.timeout(2):
-            text = await response.content.read(MOST_ERROR_BYTES)
+            while len(text) < MOST_ERROR_BYTES and (piece := await upstream.read()):
+                text += piece
         error = orjson.loads(text).get("error")
-    except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError):
+    except (TollgateError, TimeoutError, ValueError, AttributeError):
         return {}
+    finally:
+        await upstream.aclose()
     return error if isinstance(error, dict) else {}
 
 
@@ -203,10 +260,10 @@ def _field_of(error: Mapping[str, Any]) -> str | None:
     return param if isinstance(param, str) else None
 
 
-def _come_back_s(response: aiohttp.ClientResponse) -> int | None:
+def _come_back_s(headers: Mapping[bytes, bytes]) -> int | None:
     """Return when to ask again, where that is said in whole seconds; a date is not believed."""
-    said = response.headers.get("retry-after", "").strip()
-    return int(said) if re.fullmatch(r"[0-9]{1,6}", said, re.ASCII) else None
+    said = headers.get(b"retry-after", b"").strip()
+    return int(said) if re.fullmatch(rb"[0-9]{1,6}", said) else None
 
 
 def _is_about_account(status: int, error: Mapping[str, Any]) -> bool:
@@ -222,14 +279,16 @@ def _is_about_account(status: int, error: Mapping[str, Any]) -> bool:
             return False
 
 
-async def _refused(response: aiohttp.ClientResponse, *, is_own_key: bool) -> TollgateError:
-    error = await _read_error(response)
-    response.close()
-    log.warning("upstream_refused", status=response.status, is_own_key=is_own_key)
-    is_about_account = _is_about_account(response.status, error)
+async def _refused(
+    upstream: HttpUpstream, connection: ProviderConnection, *, is_own_key: bool
+) -> TollgateError:
+    status, headers = connection.status, connection.headers
+    error = await _read_error(upstream)
+    log.warning("upstream_refused", status=status, is_own_key=is_own_key)
+    is_about_account = _is_about_account(status, error)
     if is_own_key and is_about_account:
         return OwnKeyRefusedError()
-    match response.status:
+    match status:
         case 400 if is_about_account:
             return UpstreamError("The model's provider failed to answer.")
         case 400 | 413 | 422:
@@ -239,6 +298,6 @@ async def _refused(response: aiohttp.ClientResponse, *, is_own_key: bool) -> Tol
         case 408 | 504:
             return UpstreamTimeoutError("The model's provider did not answer in time.")
         case 429 | 503 | 529:
-            return OverloadedError(_come_back_s(response))
+            return OverloadedError(_come_back_s(headers))
         case _:
             return UpstreamError("The model's provider failed to answer.")

@@ -6,7 +6,6 @@ Callers of another dialect are answered in events.
 from collections.abc import Callable
 from typing import Any
 
-import aiohttp
 import orjson
 
 from gateway.catalog import Deployment
@@ -16,7 +15,7 @@ from gateway.dialects.openai.incoming import EventReader
 from gateway.dialects.openai.outgoing import render_request
 from gateway.dialects.openai.parameters import MOST_STOPS
 from gateway.providers.base import Upstream
-from gateway.providers.http import HttpUpstream, post_json
+from gateway.providers.http import HttpUpstream, ProviderPool, post_json
 from gateway.providers.stops import StopCutter
 from gateway.providers.translated import open_translated
 
@@ -29,8 +28,8 @@ class OpenAIProvider:
 
     dialect = "openai"
 
-    def __init__(self, session: aiohttp.ClientSession, decrypt: Callable[[bytes], str]) -> None:
-        self._session = session
+    def __init__(self, pool: ProviderPool, decrypt: Callable[[bytes], str]) -> None:
+        self._pool = pool
         self._decrypt = decrypt
 
     async def open(
@@ -64,7 +63,7 @@ class OpenAIProvider:
         if deployment.credential is not None:
             headers["authorization"] = f"Bearer {self._decrypt(deployment.credential)}"
         url = deployment.base_url + path
-        return await post_json(self._session, url, body, headers, deployment, streams=streams)
+        return await post_json(self._pool, url, body, headers, deployment, streams=streams)
 
 
 def find_limit_field(deployment: Deployment) -> str:

@@ -90,7 +90,7 @@ class TranslatedUpstream:
             TollgateError: when the upstream fails, stalls, or ends before its answer does.
 
         """
-        async for data in self._upstream.chunks():
+        while data := await self._upstream.read():
             events = self._read(data)
             if events:
                 yield events

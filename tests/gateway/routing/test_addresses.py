@@ -14,7 +14,7 @@ from django.conf import LazySettings
 from gateway.catalog import Deployment
 from gateway.models import Provider
 from gateway.offers import create_provider
-from gateway.providers.http import open_session, post_json
+from gateway.providers.http import ProviderPool, post_json
 from kernel.errors import BadRequestError, UpstreamError
 
 LOOPBACK = [IPv4Network("127.0.0.0/8")]
@@ -67,8 +67,8 @@ async def trap() -> AsyncIterator[Trap]:
 
 
 async def call(url: str, networks: list[IPv4Network]) -> None:
-    async with open_session(networks) as session:
-        upstream = await post_json(session, url, b"{}", SECRET, PATIENT, streams=False)
+    async with ProviderPool(networks) as pool:
+        upstream = await post_json(pool, url, b"{}", SECRET, PATIENT, streams=False)
         await upstream.aclose()
 
 
@@ -117,14 +117,14 @@ async def test_a_public_name_gets_no_credential_in_the_clear_where_networks_are_
     names, dialled = Names(*addresses), Dialled()
     monkeypatch.setattr(ThreadedResolver, "resolve", names.resolve)
     monkeypatch.setattr(aiohappyeyeballs, "start_connection", dialled.connect)
-    async with open_session(LOOPBACK) as session:
+    async with ProviderPool(LOOPBACK) as pool:
         address = f"models.example.com:{trap.port}/"
         with pytest.raises(UpstreamError, match="cannot be reached"):
-            await post_json(session, "https://" + address, b"{}", SECRET, PATIENT, streams=False)
+            await post_json(pool, "https://" + address, b"{}", SECRET, PATIENT, streams=False)
         assert set(dialled.hosts) == set(addresses), "which is remembered of the name"
         dialled.hosts.clear()
         with pytest.raises(UpstreamError, match="cannot be reached"):
-            await post_json(session, "http://" + address, b"{}", SECRET, PATIENT, streams=False)
+            await post_json(pool, "http://" + address, b"{}", SECRET, PATIENT, streams=False)
 
     assert dialled.hosts == []
     assert trap.connections == 0

@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from gateway.catalog import Deployment
-from gateway.providers.http import open_session, post_json
+from gateway.providers.http import ProviderPool, post_json
 from kernel import errors
 
 LOOPBACK = [IPv4Network("127.0.0.0/8")]
@@ -30,11 +30,11 @@ async def url() -> AsyncIterator[str]:
 
 
 async def refusal(url: str, status: int, body: Any) -> errors.TollgateError:
-    async with open_session(LOOPBACK) as session:
+    async with ProviderPool(LOOPBACK) as pool:
         asked = web.json_response({"status": status, "body": body}).body
         assert isinstance(asked, bytes)
         with pytest.raises(errors.TollgateError) as caught:
-            await post_json(session, url, asked, {}, PATIENT, streams=False)
+            await post_json(pool, url, asked, {}, PATIENT, streams=False)
     assert "secret" not in caught.value.message
     return caught.value
 
