@@ -94,7 +94,7 @@ class EventReader:
         for call in calls:
             self._read_call(call, events)
         reason = choice.get("finish_reason")
-        if reason is not None and not self._is_finished:
+        if reason and not self._is_finished:  # an empty one is none, as some servers write it
             self._finish(str(reason), choice.get("stop_reason"), events)
 
     def _say(self, event: StreamEvent, events: list[StreamEvent]) -> None:

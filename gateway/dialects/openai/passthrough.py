@@ -6,7 +6,8 @@
 2. It goes out under our id, model and time, every other byte as it came; a chunk that is not in the
    contract's form is written anew.
 3. The last usage and the end are kept back until the call is in the journal; the usage then says
-   what the call cost. Nothing after the end counts.
+   what the call cost. Nothing after the end counts, and before a choice has said why it ended there
+   is none.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,6 +59,8 @@ class PassThroughStream:
         self._last: _Kept | None = None
         self._relayed_tokens = 0
         self._speakers: set[int] = set()
+        self._begun: set[int] = set()
+        self._ended: set[int] = set()
         self._calls: dict[int, int] = {}
 
     def feed(self, data: bytes) -> bytes:
@@ -121,7 +124,7 @@ class PassThroughStream:
 
     def _take(self, frame: SseFrame, frames: list[bytes]) -> None:
         if frame.payload == b"[DONE]":
-            self.is_done = True
+            self._end()
             return
         chunk, self._is_in_form = read_exactly(frame.payload)
         if frame.name == b"error" or chunk.get("error"):
@@ -143,6 +146,12 @@ class PassThroughStream:
                 self._twins.learn(frame.payload, sent, said)
         elif type(choices) is not list and not frame.name:
             raise _odd()
+
+    def _end(self) -> None:
+        """End the answer: of choices that were asked for some servers make only one."""
+        if not self._ended or self._ended != self._begun:
+            raise _broken_off()
+        self.is_done = True
 
     def _patch(self, payload: bytes, chunk: dict[str, Any]) -> bytes | None:
         return self._heads.patch(payload, chunk, with_usage=self._include_usage)
@@ -221,6 +230,9 @@ class PassThroughStream:
 
     def _check_said(self, index: int, choice: dict[str, Any], delta: dict[str, Any]) -> None:
         """Leave out of a choice's later pieces what clients would join or stumble over."""
+        self._begun.add(index)
+        if choice["finish_reason"]:
+            self._ended.add(index)
         if "tool_calls" in delta or index in self._calls:
             self._check_calls(index, choice)
         if "role" in delta:

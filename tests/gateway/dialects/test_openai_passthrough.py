@@ -245,7 +245,62 @@ def test_several_choices_pass_each_under_its_number() -> None:
 
     parts = [of(n, {"role": "assistant", "content": "a"}) for n in (0, 1)]
 
-    got = through_openai([*parts, of(1, {"content": "b"}), DONE], n=2)
+    ends = [END, END.replace(b'"index":0', b'"index":1')]
 
-    assert [chunk["choices"][0]["index"] for chunk in chunks_of(got)] == [0, 1, 1]
-    assert got.tokens == 3
+    got = through_openai([*parts, of(1, {"content": "b"}), *ends, DONE], n=2)
+
+    assert [chunk["choices"][0]["index"] for chunk in chunks_of(got)] == [0, 1, 1, 0, 1]
+    assert (got.fault, got.tokens) == (None, 3)
+
+
+SECOND = WORD.replace(b'"index":0', b'"index":1')
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([], 0),
+        ([ROLE], 0),
+        ([openai_frame(None, usage={"prompt_tokens": 9, "completion_tokens": 1})], 0),
+        ([ROLE, WORD], 1),
+        ([ROLE, WORD, openai_frame({"content": " word"}, "")], 2),
+        ([ROLE, WORD, SECOND, END], 2),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False], ids=["in one read", "frame by frame"])
+def test_an_end_before_every_choice_has_said_why_it_ended_is_none(
+    parts: list[bytes], words: int, *, together: bool
+) -> None:
+    frames = [*parts, DONE]
+
+    got = through_openai([b"".join(frames)] if together else frames, n=2)
+
+    assert words_of(chunks_of(got)) == " word" * words
+    assert got.fault is not None
+    assert got.fault.message == "The model's provider broke off its answer."
+    assert got.tokens == words
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        openai_frame({"content": " word"}, "length"),
+        openai_frame({}, "length", usage={"prompt_tokens": 9, "completion_tokens": 1}),
+        data(b'{"choices":[{"finish_reason":"length"}]}'),
+        openai_frame({}, "length") + openai_frame({}, content_filter_offsets={}),
+    ],
+    ids=["with its last word", "with usage", "alone", "before what a filter says"],
+)
+def test_a_choice_ends_in_whichever_chunk_says_why(end: bytes) -> None:
+    got = through_openai([ROLE, WORD, end, DONE])
+
+    reasons = [chunk["choices"][0]["finish_reason"] for chunk in chunks_of(got)]
+    assert [reason for reason in reasons if reason] == ["length"]
+    assert got.fault is None
+
+
+def test_fewer_choices_than_asked_for_are_an_answer() -> None:
+    got = through_openai([ROLE, WORD, END, DONE], n=3)
+
+    assert words_of(chunks_of(got)) == " word"
+    assert got.fault is None

@@ -144,7 +144,7 @@ def test_a_stream_without_usage_gets_our_own_where_it_was_asked_for() -> None:
 
 
 def test_words_in_the_frame_that_is_kept_back_are_counted() -> None:
-    end = frame("up-1", {"content": " word word"}).replace(
+    end = frame("up-1", {"content": " word word"}, "stop").replace(
         b'"usage":null', b'"usage":{"prompt_tokens":-1,"completion_tokens":2}'
     )
     stream = PassThroughStream(ChatRequest("public", (), {}), ANSWER)

@@ -226,6 +226,18 @@ def test_the_habits_of_openai_servers_are_understood() -> None:
     assert events[-1] == ChoiceFinished(0, StopReason.TOOL_CALLS)
 
 
+def test_an_empty_reason_is_none() -> None:
+    stream = openai_frame({"content": "a"}, "") + openai_frame({"content": "b"}, "length")
+
+    events = read(OpenAIReader(), [stream + DONE])
+
+    assert events == [
+        TextDelta(0, "a", 1),
+        TextDelta(0, "b", 1),
+        ChoiceFinished(0, StopReason.LENGTH),
+    ]
+
+
 def test_a_server_that_names_the_stop_sequence_is_believed_if_it_was_asked_for() -> None:
     body = {"index": 0, "delta": {}, "finish_reason": "stop", "stop_reason": "END"}
     frame = b"data: " + orjson.dumps({"choices": [body]}) + b"\n\n"
