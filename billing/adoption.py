@@ -25,12 +25,19 @@ log = logger(__name__)
 def adopt_orphans(folder: Path, apply: Callable[[Sequence[Closing]], object]) -> int:
     """Close every dead owner's calls and return how many there were.
 
-    ``apply`` commits a chunk of closings or raises; then the files stay for the next try.
+    ``apply`` commits a chunk of closings or raises; then that owner's files stay for the next try,
+    and the other owners' calls are closed all the same.
     """
     by_owner: defaultdict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         by_owner[path.name.rsplit(".", 2)[0]].append(path)
-    return sum(_adopt(paths, apply) for paths in by_owner.values())
+    adopted = 0
+    for paths in by_owner.values():
+        try:
+            adopted += _adopt(paths, apply)
+        except Exception as error:  # noqa: BLE001 # whatever one left is no fault of the others
+            log.error("journal_not_adopted", file=paths[0].name, error=type(error).__name__)
+    return adopted
 
 
 def _adopt(paths: Sequence[Path], apply: Callable[[Sequence[Closing]], object]) -> int:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, LiteralString
 
 import orjson
+import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
@@ -21,7 +23,23 @@ HEARTBEAT: LiteralString = (
     "insert into billing_journalowner (owner, heartbeat) values (%s, now())"
     " on conflict (owner) do update set heartbeat = excluded.heartbeat"
 )
+# enough to find one slow record among 500; a server that is slow for all of them is left alone
+MOST_TIMEOUTS = 12
+PROGRAM_LIMIT = "54"
 log = logger(__name__)
+
+
+class Fault(Enum):
+    """What an error says of a batch.
+
+    LOST: the connection broke or the server is in trouble; the outcome may be unknown.
+    SLOW: rolled back, since it took too much time or memory; less of it may go through.
+    REFUSED: rolled back, since there is a record in it that cannot be.
+    """
+
+    LOST = auto()
+    SLOW = auto()
+    REFUSED = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +90,55 @@ def lost_settlements(
     return lost
 
 
+def fault_of(error: Exception, *, is_connected: bool) -> Fault:
+    """Say what an error of the tick's statement means.
+
+    A server that answers with an error, over a connection that lives on, has rolled back: the
+    statement timeout is switched off before a statement commits.
+    """
+    if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.OutOfMemory):
+        return Fault.SLOW if is_connected else Fault.LOST
+    if isinstance(error, psycopg.OperationalError):
+        is_limit = (error.sqlstate or "").startswith(PROGRAM_LIMIT)
+        return Fault.REFUSED if is_limit else Fault.LOST
+    return Fault.LOST if isinstance(error, psycopg.InterfaceError) else Fault.REFUSED
+
+
 def close_calls(connection: Connection[TupleRow], closings: Sequence[Closing], owner: str) -> int:
-    """Close a chunk in one transaction, the lost into quarantine; return how many closed."""
+    """Close calls, in one transaction where nothing is wrong with them; return how many closed.
+
+    What PostgreSQL refuses is found by halving and goes into quarantine, like what has no open
+    hold; its neighbours are closed.
+
+    Raises:
+        psycopg.Error: when not everything could be closed or put into quarantine. Closing all of it
+            again is safe.
+
+    """
+    parts, closed, timeouts = [closings], 0, 0
+    owed: Exception | None = None
+    while parts:
+        part = parts.pop()
+        try:
+            closed += _close_together(connection, part, owner)
+        except Exception as error:
+            fault = fault_of(error, is_connected=not connection.closed)
+            timeouts += fault is Fault.SLOW
+            if fault is Fault.LOST or timeouts > MOST_TIMEOUTS:
+                raise
+            if len(part) > 1:
+                parts += [part[len(part) // 2 :], part[: len(part) // 2]]
+            elif fault is Fault.SLOW or not _quarantine(connection, part[0], str(error)):
+                log.error("closing_owed", request=part[0].request_id, error=type(error).__name__)
+                owed = error
+    if owed is not None:
+        raise owed
+    return closed
+
+
+def _close_together(
+    connection: Connection[TupleRow], closings: Sequence[Closing], owner: str
+) -> int:
     with connection.transaction():
         row = connection.execute(STATEMENT, arguments(closings, (), (), owner)).fetchone()
         assert row is not None
@@ -82,6 +147,15 @@ def close_calls(connection: Connection[TupleRow], closings: Sequence[Closing], o
             log.error("settlement_quarantined", request=closing.request_id, reason=reason)
             connection.execute(QUARANTINE, quarantine_row(closing, reason))
     return sum(not state.startswith(("already", "missing")) for state in answer.closed.values())
+
+
+def _quarantine(connection: Connection[TupleRow], closing: Closing, reason: str) -> bool:
+    log.error("settlement_quarantined", request=closing.request_id, reason=reason[:200])
+    try:
+        connection.execute(QUARANTINE, quarantine_row(closing, reason))
+    except psycopg.Error:
+        return False
+    return True
 
 
 def quarantine_row(closing: Closing, reason: str) -> tuple[str, str, str]:

@@ -2,11 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from billing.adoption import adopt_orphans
@@ -32,6 +33,15 @@ async def running_writer(database: str, folder: Path) -> AsyncIterator[tuple[Wri
     finally:
         await writer.stop(timeout_s=5)
         journal.close()
+
+
+@contextmanager
+def stuck_on(database: str, request_id: str) -> Iterator[None]:
+    """Let whoever would settle one call wait for as long as the block lasts."""
+    lock = "select 1 from billing_hold where request_id = %s for update"
+    with psycopg.connect(database) as other:
+        other.execute(lock, (request_id,))
+        yield
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -209,6 +219,78 @@ def test_a_dead_process_is_settled_at_its_last_word(database: str, tmp_path: Pat
     assert Hold.objects.get(request_id=opened.request_id).state == "released"
     assert list(tmp_path.glob("*.journal")) == []
     assert_proven(database, tmp_path)
+
+
+@pytest.mark.tampers
+def test_one_poisoned_record_of_a_dead_process_is_quarantined_and_all_others_are_adopted(
+    database: str, tmp_path: Path
+) -> None:
+    acme = make_tenant()
+    version, price = make_price()
+    requests = [hold_request(acme, version, 5_000) for _ in range(9)]
+    run_tick(database, holds=requests)
+    poison = Closing(
+        requests[4].request_id, Act.SETTLE, usage=Usage(input=10**30), charge_nanos=1, provider="x"
+    )
+    journal = Journal(tmp_path, "dead")
+    for place, request in enumerate(requests):
+        good = settlement(request.request_id, price, input_tokens=1, output_tokens=1)
+        journal.open_call(request.request_id)
+        journal.close_call(poison if place == 4 else good)
+    abandon(journal)
+
+    with connect_sync(database, "test", statement_timeout_ms=5_000) as connection:
+        adopted = adopt_orphans(tmp_path, lambda calls: close_calls(connection, calls, "x"))
+
+    assert adopted == 9
+    assert UsageEvent.objects.count() == 8
+    assert [row.request_id for row in Quarantine.objects.all()] == [poison.request_id]
+    assert list(tmp_path.glob("*.journal")) == []
+
+
+def test_what_takes_too_long_alone_stays_in_its_journal_and_its_neighbours_are_adopted(
+    database: str, tmp_path: Path
+) -> None:
+    acme = make_tenant()
+    version, price = make_price()
+    requests = [hold_request(acme, version, 5_000) for _ in range(5)]
+    run_tick(database, holds=requests)
+    journal = Journal(tmp_path, "dead")
+    for request in requests:
+        journal.open_call(request.request_id)
+        journal.close_call(settlement(request.request_id, price, input_tokens=1, output_tokens=1))
+    abandon(journal)
+
+    with connect_sync(database, "test", statement_timeout_ms=200) as connection:
+        with stuck_on(database, requests[1].request_id):
+            adopt_orphans(tmp_path, lambda calls: close_calls(connection, calls, "x"))
+        settled_meanwhile = set(UsageEvent.objects.values_list("request_id", flat=True))
+        adopted = adopt_orphans(tmp_path, lambda calls: close_calls(connection, calls, "x"))
+
+    assert settled_meanwhile == {r.request_id for r in requests} - {requests[1].request_id}
+    assert adopted == 5
+    assert UsageEvent.objects.count() == 5
+    assert Quarantine.objects.count() == 0
+    assert list(tmp_path.glob("*.journal")) == []
+    assert_proven(database, tmp_path)
+
+
+def test_an_owner_whose_calls_cannot_be_closed_keeps_no_other_from_being_adopted(
+    tmp_path: Path,
+) -> None:
+    for owner in ("a", "b", "c"):
+        journal = Journal(tmp_path, owner)
+        journal.open_call(f"req_{owner}")
+        abandon(journal)
+
+    def apply(calls: Sequence[Closing]) -> None:
+        if calls[0].request_id == "req_b":
+            raise psycopg.errors.QueryCanceled
+
+    adopted = adopt_orphans(tmp_path, apply)
+
+    assert adopted == 2
+    assert [path.name[0] for path in tmp_path.glob("*.journal")] == ["b"]
 
 
 def test_a_living_processes_journal_is_left_alone(database: str, tmp_path: Path) -> None:
