@@ -3,6 +3,7 @@
 1. ``message_start`` and ``message_delta`` bring the figures, cumulative.
 2. A block starts, gets its deltas and stops; its number is never another than the open one's.
 3. ``message_delta`` says why the answer ended; with ``message_stop`` the caller hears of it.
+   Without a reason the answer was broken off.
 """
 
 from collections.abc import Mapping
@@ -53,7 +54,7 @@ class EventReader:
         self._calls = 0
         self._said: list[str] = []
         self._figures: dict[str, Any] = {}
-        self._end = ChoiceFinished(choice, StopReason.END)
+        self._end: ChoiceFinished | None = None
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """Take what arrived and return the events in it, up to a fault, which stays in ``fault``.
@@ -80,7 +81,7 @@ class EventReader:
                 self._stop(frame, events)
             case "message_delta":
                 self._add_figures(frame.event.get("usage"))
-                self._end = self._read_end(frame.part("delta"))
+                self._end = self._read_end(frame.part("delta")) or self._end
             case "message_stop":
                 self._finish(events)
             case "error":
@@ -90,8 +91,8 @@ class EventReader:
 
     def _start(self, frame: Frame, events: list[StreamEvent]) -> None:
         wire = frame.part("content_block")
-        if self._block is not None:
-            raise UpstreamError("The model's provider mixed the blocks of its answer.")
+        if self._block is not None or self._end is not None:
+            raise _mixed()
         self._block = block = _Block(frame.index, _text_of(wire, "type"))
         match block.kind:
             case "text":
@@ -141,16 +142,19 @@ class EventReader:
 
     def _open_block(self, frame: Frame) -> "_Block":
         if self._block is None or self._block.index != frame.index:
-            raise UpstreamError("The model's provider mixed the blocks of its answer.")
+            raise _mixed()
         return self._block
 
-    def _read_end(self, delta: Mapping[str, Any]) -> ChoiceFinished:
-        reason = _REASONS.get(str(delta.get("stop_reason")), StopReason.END)
+    def _read_end(self, delta: Mapping[str, Any]) -> ChoiceFinished | None:
+        word = delta.get("stop_reason")
+        if not word:
+            return None
+        reason = _REASONS.get(str(word), StopReason.END)
         stop = delta.get("stop_sequence")
         return ChoiceFinished(self._choice, reason, stop if isinstance(stop, str) else None)
 
     def _finish(self, events: list[StreamEvent]) -> None:
-        if self._block is not None:
+        if self._block is not None or self._end is None:
             raise UpstreamError("The model's provider broke off its answer.")
         if self._end.reason is StopReason.TOOL_CALLS:
             for arguments in self._said:
@@ -192,6 +196,10 @@ class _Block:
         self.given = ""
         self.signature = ""
         self.arguments: list[str] = []
+
+
+def _mixed() -> UpstreamError:
+    return UpstreamError("The model's provider mixed the blocks of its answer.")
 
 
 def _text_of(holder: Mapping[str, Any], name: str, default: str | None = None) -> str:

@@ -3,9 +3,9 @@
 1. Each frame is read once. What is no event of this dialect, or comes before an answer's beginning,
    ends the stream; comments, and fields of frames that are not the event's, are left out.
 2. The first event goes out under our id and model, those that follow as they came, each under its
-   own name.
+   own name. Blocks come one after the other, numbered from 0: clients keep them in a list.
 3. The end with the last figures is kept back until the call is in the journal, and then says what
-   the call cost. Nothing after the end counts.
+   the call cost. Without a reason there is none; nothing after the end counts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ class PassThroughStream:
     """Implements ``PassThrough``. ``_open`` is the number of the block that has not ended.
 
     ``_end`` is the event that ends the answer, without the last figures, which are ``_reported``,
-    and without its last brace.
+    and without its last brace; ``_has_reason`` tells whether it says why.
     """
 
     def __init__(self, answer: Answer) -> None:
@@ -49,6 +49,8 @@ class PassThroughStream:
         self._end: bytes | None = None
         self._reported: object = None
         self._open: int | None = None
+        self._blocks = 0
+        self._has_reason = False
         self._fault: TollgateError | None = None
         self._is_started = False
 
@@ -95,8 +97,7 @@ class PassThroughStream:
         return start + block + render_end(ChoiceFinished(0, reason), receipt) + STOP
 
     def finish(self, receipt: Receipt) -> bytes:
-        if self._end is None:
-            return STOP
+        assert self._end is not None, "without it the answer is not done"
         usage = receipt.write(self._reported, render_usage(receipt.usage))
         return b'event: message_delta\ndata: %b,"usage":%b}\n\n%b' % (self._end, usage, STOP)
 
@@ -120,8 +121,7 @@ class PassThroughStream:
     def _take_other(self, frame: Frame) -> None:
         match frame.kind:
             case "content_block_start":
-                self._check_open(None)
-                self._open = frame.index
+                self._start(frame.index)
                 self._relayed_tokens += frame.count_spoken()
                 self.uncounted_frames += 1
             case "content_block_stop":
@@ -130,13 +130,25 @@ class PassThroughStream:
             case "message_delta":
                 self._keep_back(frame)
             case "message_stop":
-                self.is_done = True
+                self._stop()
             case _:
                 pass
 
+    def _start(self, index: int) -> None:
+        self._check_open(None)
+        if self._has_reason or index != self._blocks:
+            raise _mixed()
+        self._open = index
+        self._blocks += 1
+
+    def _stop(self) -> None:
+        if self._open is not None or not self._has_reason:
+            raise UpstreamError("The model's provider broke off its answer.")
+        self.is_done = True
+
     def _check_open(self, index: int | None) -> None:
         if index != self._open:
-            raise UpstreamError("The model's provider mixed the blocks of its answer.")
+            raise _mixed()
 
     def _begin(self, frame: Frame) -> None:
         if self._is_started:
@@ -152,16 +164,22 @@ class PassThroughStream:
         frame.payload = write_object(frame.event)
 
     def _keep_back(self, frame: Frame) -> None:
-        """Keep the end; a second one takes the place of the first."""
-        frame.part("delta")
+        """Keep the end; a second one takes the place of the first, unless it says no reason."""
+        has_reason = bool(frame.part("delta").get("stop_reason"))
         self._reported = frame.event.pop("usage", None)
         self._add_figures(self._reported)
-        self._end = write_object(frame.event)[:-1]
+        if has_reason or not self._has_reason:
+            self._end = write_object(frame.event)[:-1]
+        self._has_reason |= has_reason
 
     def _add_figures(self, usage: object) -> None:
         """Take cumulative figures: a later one replaces an earlier one, an absent one does not."""
         if isinstance(usage, dict):
             self._figures.update({name: n for name, n in usage.items() if n is not None})
+
+
+def _mixed() -> UpstreamError:
+    return UpstreamError("The model's provider mixed the blocks of its answer.")
 
 
 @dataclass(frozen=True, slots=True)

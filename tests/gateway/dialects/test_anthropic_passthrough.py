@@ -92,6 +92,50 @@ def test_an_answer_without_its_beginning_is_none(first: bytes) -> None:
     assert events_of(got) == []
 
 
+def open_block(index: int) -> bytes:
+    return OPEN.replace(b'"index":0', b'"index":%d' % index)
+
+
+def close_block(index: int) -> bytes:
+    return CLOSE.replace(b'"index":0', b'"index":%d' % index)
+
+
+BROKEN = {
+    "a block is open": START + OPEN + WORD + END,
+    "no block was closed, no end said": START + OPEN + WORD + STOP,
+    "no end was said": START + OPEN + WORD + CLOSE + STOP,
+    "nothing was said": START + STOP,
+    "no reason was said": START
+    + OPEN
+    + WORD
+    + CLOSE
+    + anthropic_frame("message_delta", delta={"stop_reason": None}, usage={"output_tokens": 1})
+    + STOP,
+    "a block begins after its end": START
+    + OPEN
+    + WORD
+    + CLOSE
+    + END.replace(STOP, open_block(1) + close_block(1) + STOP),
+    "a number is left out": START + OPEN + WORD + CLOSE + open_block(2) + close_block(2) + END,
+    "a number is used again": START + OPEN + WORD + CLOSE + OPEN + CLOSE + END,
+    "the first is not the first": START + open_block(5) + close_block(5) + END,
+}
+
+
+@pytest.mark.parametrize("frames", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("together", [True, False], ids=["in one read", "frame by frame"])
+def test_an_answer_out_of_order_or_without_its_end_is_none(
+    frames: bytes, *, together: bool
+) -> None:
+    parts = [frames] if together else [part + b"\n\n" for part in frames.split(b"\n\n")[:-1]]
+
+    got = through_anthropic(parts)
+
+    assert words_of(events_of(got)) == " word" * (WORD in frames)
+    assert got.fault is not None
+    assert got.tokens == (WORD in frames)
+
+
 def test_nothing_after_the_end_reaches_the_caller_or_counts() -> None:
     late = WORD + anthropic_frame("message_delta", delta={}, usage={"output_tokens": 99})
 
@@ -132,13 +176,17 @@ def test_an_event_of_tomorrow_passes_and_its_json_is_on_one_line() -> None:
     assert [event["type"] for event in events_of(got)][1] == "block_of_tomorrow"
 
 
-def test_of_two_ends_the_last_one_is_said() -> None:
+@pytest.mark.parametrize("is_said_first", [True, False])
+def test_of_two_ends_the_last_one_that_says_why_is_said(*, is_said_first: bool) -> None:
+    reason = "end_turn" if is_said_first else None
     first = anthropic_frame(
-        "message_delta", delta={"stop_reason": None}, usage={"output_tokens": 1}
+        "message_delta", delta={"stop_reason": reason}, usage={"output_tokens": 1}
     )
+    last = END.replace(b'"stop_reason":"end_turn"', b'"stop_reason":null') if is_said_first else END
 
-    got = through_anthropic([START + OPEN + WORD + CLOSE + first + END])
+    got = through_anthropic([START + OPEN + WORD + CLOSE + first + last])
 
+    assert got.fault is None
     (end,) = [event for event in events_of(got) if event["type"] == "message_delta"]
     assert end["delta"]["stop_reason"] == "end_turn"
     assert end["usage"] == orjson.loads(

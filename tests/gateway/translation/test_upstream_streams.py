@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from billing.pricing import Price
 from billing.usage import Evidence, Usage
-from gateway.chat import Answer, ChoiceFinished, StopReason, StreamEvent, TextDelta
+from gateway.chat import Answer, ChoiceFinished, StopReason, StreamEvent, TextDelta, UsageReported
 from gateway.dialects import anthropic, openai
 from gateway.dialects.anthropic.incoming import EventReader as AnthropicReader
 from gateway.dialects.anthropic.passthrough import PassThroughStream
@@ -266,6 +266,17 @@ def test_a_server_that_names_the_stop_sequence_is_believed_if_it_was_asked_for()
             + anthropic_end("end_turn"),
             UpstreamError,
         ),
+        (anthropic_frame("message_stop"), UpstreamError),
+        (
+            anthropic_frame("message_delta", delta={"stop_reason": None})
+            + anthropic_frame("message_stop"),
+            UpstreamError,
+        ),
+        (
+            anthropic_frame("message_delta", delta={"stop_reason": "end_turn"})
+            + anthropic_block(0, {"type": "text", "text": ""}),
+            UpstreamError,
+        ),
         (
             anthropic_block(
                 0,
@@ -299,6 +310,17 @@ def test_each_reason_is_understood(word: str, reason: StopReason) -> None:
     stream = anthropic_start(input_tokens=1) + anthropic_end(word, output_tokens=1)
 
     assert read(AnthropicReader(), [stream])[0] == ChoiceFinished(0, reason)
+
+
+def test_figures_after_the_reason_leave_it_as_it_was() -> None:
+    figures = anthropic_frame("message_delta", delta={}, usage={"output_tokens": 4})
+    stop = anthropic_frame("message_stop")
+    stream = anthropic_start(input_tokens=1) + anthropic_end("max_tokens", output_tokens=1)
+
+    assert read(AnthropicReader(), [stream.replace(stop, figures + stop)]) == [
+        ChoiceFinished(0, StopReason.LENGTH),
+        UsageReported(Usage(input=1, output=4, request=1)),
+    ]
 
 
 def test_what_a_providers_own_tools_do_is_left_out() -> None:
