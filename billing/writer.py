@@ -11,6 +11,9 @@
    closing once), holds are refused and released on return, extensions count as refused.
 5. A record that PostgreSQL refuses is found by halving the batch and put into quarantine; its
    neighbours go on.
+6. A batch that takes too long is rolled back, and whoever waits for a hold in it is refused. Half
+   as many settlements go next, by themselves and by turns with holds, then twice as many each time
+   they go through. One that takes too long alone is tried again apart from all (``slow.py``).
 
 Only this task touches the connection. A timeout around psycopg returned after 6 s, not after 1,
 when PostgreSQL was frozen; so callers time out on their futures instead, and a hold that is granted
@@ -31,6 +34,7 @@ from billing.batch import Batch, HoldAnswer, halves, reach_failpoints, refuse_al
 from billing.database import connect
 from billing.holds import Act, Closing, Extension, HoldRequest, Refusal
 from billing.journal import Journal
+from billing.slow import SlowClosings
 from kernel import clock, failpoints
 from kernel.log import logger
 
@@ -51,6 +55,9 @@ class Writer:
         self._closings: deque[Closing] = deque()
         self._extensions: deque[tuple[Extension, asyncio.Future[bool]]] = deque()
         self._holds: deque[tuple[HoldRequest, HoldAnswer]] = deque()
+        self._slow = SlowClosings()
+        self._most_closings = BATCH
+        self._goes_alone = False
         self._closing_since = 0.0
         self._settles_next = False
         self._sleeper: asyncio.Future[None] | None = None
@@ -108,10 +115,10 @@ class Writer:
     @property
     def backlog(self) -> int:
         """How many closings wait to be committed."""
-        return len(self._closings)
+        return len(self._closings) + len(self._slow)
 
     def _queued(self) -> int:
-        return len(self._closings) + self._awaited()
+        return len(self._closings) + self._slow.are_due + self._awaited()
 
     def _awaited(self) -> int:
         """How many holds and extensions somebody waits for."""
@@ -121,7 +128,7 @@ class Writer:
         while True:
             if not self._queued():
                 self._idle.set()
-                await self._sleep(HEARTBEAT_S)
+                await self._sleep(self._rest_s())
                 self._idle.clear()
             if not self._awaited():
                 await self._linger()
@@ -133,6 +140,12 @@ class Writer:
             batch = self._take()
             if len(batch):
                 await self._commit(connection, batch)
+
+    def _rest_s(self) -> float:
+        """How long to sleep where nothing is queued."""
+        if not len(self._slow):
+            return HEARTBEAT_S
+        return min(HEARTBEAT_S, max(0.0, self._slow.due_at_s - clock.monotonic()))
 
     async def _linger(self) -> None:
         """Let settlements wait for company until they are due, or until a hold comes."""
@@ -190,15 +203,18 @@ class Writer:
             await _drop(connection)
 
     def _take(self) -> Batch:
+        if self._slow.are_due:
+            return Batch(closings=[self._slow.take()])
+        is_wary = self._most_closings < BATCH and bool(self._closings)
+        self._goes_alone = is_wary and not (self._goes_alone and self._awaited())
+        if self._goes_alone:
+            return Batch(closings=self._take_closings())
         batch = Batch()
-        seen: set[str] = set()
-        batch.leaves_closings = bool(self._closings) and self._closings_due_in() > 0
+        batch.leaves_closings = is_wary or (bool(self._closings) and self._closings_due_in() > 0)
         self._settles_next = False
-        while self._closings and not batch.leaves_closings and len(batch.closings) < BATCH:
-            closing = self._closings.popleft()
-            if closing.request_id not in seen:
-                seen.add(closing.request_id)
-                batch.closings.append(closing)
+        if not batch.leaves_closings:
+            batch.closings = self._take_closings()
+        seen = {closing.request_id for closing in batch.closings}
         while self._extensions and len(batch.extensions) < BATCH:
             batch.extensions.append(self._extensions.popleft())
         while self._holds and len(batch.holds) < BATCH:
@@ -210,6 +226,13 @@ class Writer:
                 seen.add(request.instead_of)
                 batch.closings.append(Closing(request.instead_of, Act.RELEASE))
         return batch
+
+    def _take_closings(self) -> list[Closing]:
+        taken: dict[str, Closing] = {}
+        while self._closings and len(taken) < self._most_closings:
+            closing = self._closings.popleft()
+            taken.setdefault(closing.request_id, closing)
+        return list(taken.values())
 
     async def _commit(self, connection: AsyncConnection[TupleRow], batch: Batch) -> None:
         if batch.holds:
@@ -227,12 +250,17 @@ class Writer:
                 prepare=True,
             )
             row = await self._cursor.fetchone()
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            await self._give_back(connection, batch, error)
         except Exception as error:  # noqa: BLE001 # a record nobody foresaw must not end the writer
-            await self._bisect(connection, batch, error)
+            match tick.fault_of(error, is_connected=not connection.closed):
+                case tick.Fault.LOST:
+                    await self._give_back(connection, batch, error)
+                case tick.Fault.SLOW:
+                    self._ask_for_less(batch, error)
+                case tick.Fault.REFUSED:
+                    await self._bisect(connection, batch, error)
         else:
             assert row is not None
+            self._most_closings = min(BATCH, self._most_closings + len(batch.closings))
             reach_failpoints(batch)
             await self._answer(connection, batch, tick.parse_answer(row[0]))
 
@@ -267,7 +295,7 @@ class Writer:
         )
 
     async def _give_back(
-        self, connection: AsyncConnection[TupleRow], batch: Batch, error: psycopg.Error
+        self, connection: AsyncConnection[TupleRow], batch: Batch, error: Exception
     ) -> None:
         log.error("batch_outcome_unknown", error=type(error).__name__, requests=len(batch))
         await _drop(connection)
@@ -276,6 +304,18 @@ class Writer:
         for request, _ in batch.holds:
             self.close(Closing(request.request_id, Act.RELEASE))
         refuse_all(batch)
+
+    def _ask_for_less(self, batch: Batch, error: Exception) -> None:
+        """Refuse who waits, and queue what was rolled back: nothing of it is in the books."""
+        log.error("batch_took_too_long", error=type(error).__name__, requests=len(batch))
+        refuse_all(batch)
+        if not batch.closings:
+            return
+        if len(batch) == 1:
+            self._slow.add(batch.closings[0])
+            return
+        self._most_closings = max(1, len(batch.closings) // 2)
+        self._closings.extendleft(reversed(batch.closings))
 
     async def _bisect(
         self, connection: AsyncConnection[TupleRow], batch: Batch, error: Exception
