@@ -190,13 +190,13 @@ class PatchedMessage:
     """
 
     cut: CutAnswer
-    content: Sequence[object]
+    content: Sequence[Mapping[str, Any]]
     reported: object
     usage: Usage | None
 
     def count(self) -> int:
         """Return our own count of the tokens in its blocks."""
-        return sum(_count_block(block) for block in self.content if isinstance(block, dict))
+        return sum(map(_count_block, self.content))
 
     def render(self, receipt: Receipt) -> bytes:
         return self.cut.render(receipt.write(self.reported, render_usage(receipt.usage)))
@@ -210,12 +210,22 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedMessage:
 
     """
     parsed = read_object(body)
-    content = parsed.get("content")
-    if not isinstance(content, list) or parsed.get("error"):
+    if not _is_message(parsed):
         raise UpstreamError("The model's provider sent an answer that is no message.")
     cut = cut_answer(body, parsed, {"id": answer.completion_id, "model": answer.model})
     reported = parsed.get("usage")
-    return PatchedMessage(cut, content, reported, parse_usage(reported))
+    return PatchedMessage(cut, parsed["content"], reported, parse_usage(reported))
+
+
+def _is_message(parsed: Mapping[str, Any]) -> bool:
+    """Tell whether these are blocks, maybe none, and a reason why there are no more."""
+    content, reason = parsed.get("content"), parsed.get("stop_reason")
+    if parsed.get("type") != "message" or parsed.get("error") or not isinstance(content, list):
+        return False
+    are_blocks = all(
+        isinstance(block, dict) and isinstance(block.get("type"), str) for block in content
+    )
+    return are_blocks and isinstance(reason, str) and reason != ""
 
 
 def _count_block(block: Mapping[str, Any]) -> int:

@@ -182,13 +182,15 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedEmbeddings:
     """
     parsed = read_object(body)
     vectors = parsed.get("data")
-    if not isinstance(vectors, list) or not all(
-        isinstance(each, dict) and isinstance(each.get("embedding"), list | str) for each in vectors
-    ):
+    if not vectors or not isinstance(vectors, list) or not all(map(_is_vector, vectors)):
         raise UpstreamError("The model's provider sent an answer that holds no embeddings.")
     cut = cut_answer(body, parsed, {"model": answer.model})
     reported = parsed.get("usage")
     return PatchedEmbeddings(cut, reported, _parse_usage(reported))
+
+
+def _is_vector(each: object) -> bool:
+    return isinstance(each, dict) and isinstance(each.get("embedding"), list | str)
 
 
 def _parse_usage(usage: object) -> Usage | None:

@@ -299,13 +299,21 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedAnswer:
     """
     parsed = read_object(body)
     choices = parsed.get("choices")
-    if not isinstance(choices, list) or not all(isinstance(each, dict) for each in choices):
-        raise UpstreamError("The model's provider sent an answer that is no completion.")
-    if parsed.get("error") or any(choice.get("error") for choice in choices):
+    if parsed.get("error") or any(choice.get("error") for choice in _objects_in(choices)):
         raise _broken_off()
+    if not choices or not isinstance(choices, list) or not all(map(_is_whole, choices)):
+        raise UpstreamError("The model's provider sent an answer that is no completion.")
     cut = cut_answer(body, parsed, {"id": answer.completion_id, "model": answer.model})
     reported = parsed.get("usage")
     return PatchedAnswer(cut, choices, reported, parse_usage(reported))
+
+
+def _is_whole(choice: object) -> bool:
+    """Tell whether this is a message that says why it ended."""
+    if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
+        return False
+    reason = choice.get("finish_reason")
+    return isinstance(reason, str) and reason != ""
 
 
 def _only_text(choices: Sequence[Mapping[str, Any]]) -> str | None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.dialects import anthropic, openai
 from gateway.dialects.answer_bytes import MOST_BYTES, cut_answer
 from gateway.dialects.upstream_json import read_object
+from kernel.errors import UpstreamError
 from tests.gateway.dialects.relaying import ANSWER, RECEIPT
 
 OURS = {"id": "ours", "model": "public"}
@@ -96,7 +97,8 @@ def test_any_answer_says_what_it_said_but_for_ours(
 def test_a_completion_and_a_message_keep_their_spelling() -> None:
     completion = (
         b'{ "id":"x", "object":"chat.completion", "created":7, "model":"gpt", "choices":'
-        b'[{"index":0, "message":{"role":"assistant","content":"caf\\u00e9"}, "score":0.10}],\n'
+        b'[{"index":0, "message":{"role":"assistant","content":"caf\\u00e9"}, '
+        b'"finish_reason":"stop", "score":0.10}],\n'
         b' "usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}, "tier": 1e1 }'
     )
     message = (
@@ -110,9 +112,58 @@ def test_a_completion_and_a_message_keep_their_spelling() -> None:
     assert told.startswith(
         b'{ "id":"chatcmpl-ours", "object":"chat.completion", "created":7, "model":"public", '
         b'"choices":[{"index":0, "message":{"role":"assistant","content":"caf\\u00e9"}, '
-        b'"score":0.10}],\n'
+        b'"finish_reason":"stop", "score":0.10}],\n'
         b' "usage":{"prompt_tokens":9,'
     )
     assert told.endswith(b'}, "tier": 1e1 }')
     assert said.startswith(b'{"model":"public", "id":"chatcmpl-ours", "type":"message", "content":')
     assert said.endswith(b'}, "stop_reason":"end_turn"}')
+
+
+MESSAGE = b'{"role":"assistant","content":"secret"}'
+NO_COMPLETIONS = {
+    "no choices": b'{"choices":[]}',
+    "no list of choices": b'{"choices":{}}',
+    "an empty choice": b'{"choices":[{}]}',
+    "no message": b'{"choices":[{"finish_reason":"stop"}]}',
+    "a message of a wrong type": b'{"choices":[{"message":"secret","finish_reason":"stop"}]}',
+    "no reason": b'{"choices":[{"message":%b}]}' % MESSAGE,
+    "an empty reason": b'{"choices":[{"message":%b,"finish_reason":""}]}' % MESSAGE,
+    "no reason but null": b'{"choices":[{"message":%b,"finish_reason":null}]}' % MESSAGE,
+    "a reason of a wrong type": b'{"choices":[{"message":%b,"finish_reason":1}]}' % MESSAGE,
+    "one of two": b'{"choices":[{"message":%b,"finish_reason":"stop"},{"message":%b}]}'
+    % (MESSAGE, MESSAGE),
+}
+TEXT = b'[{"type":"text","text":"secret"}]'
+NO_MESSAGES = {
+    "no type": b'{"content":%b,"stop_reason":"end_turn"}' % TEXT,
+    "another type": b'{"type":"secret","content":%b,"stop_reason":"end_turn"}' % TEXT,
+    "no content": b'{"type":"message","stop_reason":"end_turn"}',
+    "no blocks": b'{"type":"message","content":[1],"stop_reason":"end_turn"}',
+    "a block without its type": b'{"type":"message","content":[{}],"stop_reason":"end_turn"}',
+    "no reason": b'{"type":"message","content":[]}',
+    "no reason but null": b'{"type":"message","content":%b,"stop_reason":null}' % TEXT,
+    "a reason of a wrong type": b'{"type":"message","content":%b,"stop_reason":1}' % TEXT,
+}
+
+
+@pytest.mark.parametrize("body", NO_COMPLETIONS.values(), ids=NO_COMPLETIONS)
+def test_what_is_no_completion_is_its_providers_fault(body: bytes) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        openai.DIALECT.patch_answer(body, ANSWER)
+    assert caught.value.message == "The model's provider sent an answer that is no completion."
+
+
+@pytest.mark.parametrize("body", NO_MESSAGES.values(), ids=NO_MESSAGES)
+def test_what_is_no_message_is_its_providers_fault(body: bytes) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        anthropic.DIALECT.patch_answer(body, ANSWER)
+    assert caught.value.message == "The model's provider sent an answer that is no message."
+
+
+def test_an_answer_may_say_nothing() -> None:
+    silent = b'{"choices":[{"message":{"role":"assistant"},"finish_reason":"length"}]}'
+    refusal = b'{"type":"message","content":[],"stop_reason":"refusal"}'
+
+    assert openai.DIALECT.patch_answer(silent, ANSWER).count() == 0
+    assert anthropic.DIALECT.patch_answer(refusal, ANSWER).count() == 0

@@ -185,11 +185,12 @@ def test_words_in_the_frame_that_is_kept_back_are_counted() -> None:
 def test_a_whole_answer_shows_the_figures_that_are_charged(
     reported: Any, receipt: Receipt, shown: Any
 ) -> None:
-    body = orjson.dumps({"id": "x", "model": "up-1", "choices": [], "usage": reported})
+    choices = [{"index": 0, "message": {"content": " word" * 4}, "finish_reason": "stop"}]
+    body = orjson.dumps({"id": "x", "model": "up-1", "choices": choices, "usage": reported})
 
     answer = orjson.loads(patch_answer(body, ANSWER).render(receipt))
 
-    assert answer == {"id": "chatcmpl-ours", "model": "public", "choices": [], "usage": shown}
+    assert answer == {"id": "chatcmpl-ours", "model": "public", "choices": choices, "usage": shown}
 
 
 def test_anthropics_last_figures_say_the_cost_and_the_event_stays_as_it_came() -> None:

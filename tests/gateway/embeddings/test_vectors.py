@@ -108,6 +108,7 @@ def test_a_list_as_base64_byte_for_byte() -> None:
         b"[]",
         b"{}",
         b'{"data":{}}',
+        b'{"data":[]}',
         b'{"data":[1]}',
         b'{"data":[{}]}',
         b'{"data":[{"embedding":null}]}',
