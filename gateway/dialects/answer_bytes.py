@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from json import JSONDecoder
 from typing import Any, NamedTuple
 
-import orjson
-
 from gateway.dialects.upstream_json import write_object
 
 MOST_BYTES = 256 * 1024
@@ -29,7 +27,7 @@ class CutAnswer(NamedTuple):
         return b"%b%b%b" % (self.before, usage, self.behind)
 
 
-def cut_answer(body: bytes, parsed: Mapping[str, Any], ours: Mapping[str, str]) -> CutAnswer:
+def cut_answer(body: bytes, parsed: Mapping[str, Any], ours: Mapping[str, Any]) -> CutAnswer:
     """Return an answer under ``ours``, cut where its figures stand; ``parsed`` is what it says.
 
     Raises:
@@ -45,9 +43,9 @@ def cut_answer(body: bytes, parsed: Mapping[str, Any], ours: Mapping[str, str]) 
     return CutAnswer(write_object({**kept, **ours})[:-1] + b',"usage":', b"}")
 
 
-def _patch(text: str, places: Mapping[str, Place], ours: Mapping[str, str]) -> CutAnswer:
+def _patch(text: str, places: Mapping[str, Place], ours: Mapping[str, Any]) -> CutAnswer:
     end = text.rindex("}")
-    new = {places[name]: orjson.dumps(value).decode() for name, value in ours.items()}
+    new = {places[name]: write_object(value).decode() for name, value in ours.items()}
     figures = places.get(_USAGE, (end, end))
     before: list[str] = []
     behind: list[str] = []

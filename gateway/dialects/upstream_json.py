@@ -6,7 +6,6 @@ and written as null; a half is written as it came.
 """
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -48,8 +47,8 @@ def _read_leniently(text: bytes) -> object:
         raise UpstreamError("The model's provider sent an answer that is no JSON.") from error
 
 
-def write_object(value: Mapping[str, Any]) -> bytes:
-    """Write on one line what was read.
+def write_object(value: object) -> bytes:
+    """Write on one line what was read: an object, or a part of one.
 
     Raises:
         UpstreamError: for what is nested too deeply to be written again.
@@ -61,7 +60,7 @@ def write_object(value: Mapping[str, Any]) -> bytes:
         return _write_leniently(value)
 
 
-def _write_leniently(value: Mapping[str, Any]) -> bytes:
+def _write_leniently(value: object) -> bytes:
     try:
         return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
     except (ValueError, RecursionError) as error:

@@ -303,9 +303,20 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedAnswer:
         raise _broken_off()
     if not choices or not isinstance(choices, list) or not all(map(_is_whole, choices)):
         raise UpstreamError("The model's provider sent an answer that is no completion.")
-    cut = cut_answer(body, parsed, {"id": answer.completion_id, "model": answer.model})
+    ours: dict[str, Any] = {"id": answer.completion_id, "model": answer.model}
+    misnamed = [choice for choice in choices if _is_misnamed(choice)]
+    for choice in misnamed:
+        choice["finish_reason"] = "tool_calls"
+    if misnamed:
+        ours["choices"] = choices
+    cut = cut_answer(body, parsed, ours)
     reported = parsed.get("usage")
     return PatchedAnswer(cut, choices, reported, parse_usage(reported))
+
+
+def _is_misnamed(choice: Mapping[str, Any]) -> bool:
+    """Tell whether calls end with ``stop``, which is mended as in a stream."""
+    return choice["finish_reason"] == "stop" and bool(choice["message"].get("tool_calls"))
 
 
 def _is_whole(choice: object) -> bool:

@@ -120,6 +120,36 @@ def test_a_completion_and_a_message_keep_their_spelling() -> None:
     assert said.endswith(b'}, "stop_reason":"end_turn"}')
 
 
+def test_calls_that_end_with_stop_are_mended_and_nothing_else_is_touched() -> None:
+    calls = (
+        b'[{"message":{"content":null, "tool_calls":[{"id":"a","function":{"name":"\\ud83d"}}]},'
+        b' "finish_reason":"%b"}, '
+        b'{"message":{"content":"b","tool_calls":[]},"finish_reason":"stop"}]'
+    )
+    body = b'{"id":"x", "n":1.50, "choices" : %b, "model":"gpt","usage":{}, "z":1E2}'
+
+    told = openai.DIALECT.patch_answer(body % (calls % b"stop"), ANSWER).render(RECEIPT)
+
+    before, _, behind = told.partition(b'"choices" : ')
+    choices, _, end = behind.partition(b', "model"')
+    assert before == b'{"id":"chatcmpl-ours", "n":1.50, '
+    assert json.loads(choices) == json.loads(calls % b"tool_calls")
+    assert end.startswith(b':"public","usage":{')
+    assert end.endswith(b', "z":1E2}')
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter", "tool_calls"])
+def test_another_end_of_calls_stays_as_it_came(reason: str) -> None:
+    body = (
+        '{"id":"x","model":"gpt","choices":[ {"message":{"tool_calls":[{}]},'
+        f'"finish_reason":"{reason}"}} ],"usage":{{}}}}'
+    )
+
+    told = openai.DIALECT.patch_answer(body.encode(), ANSWER).render(RECEIPT)
+
+    assert f'[ {{"message":{{"tool_calls":[{{}}]}},"finish_reason":"{reason}"}} ]' in told.decode()
+
+
 MESSAGE = b'{"role":"assistant","content":"secret"}'
 NO_COMPLETIONS = {
     "no choices": b'{"choices":[]}',

@@ -71,7 +71,10 @@ class Gemini:
         if body.get("stream"):
             lines = [f"data: {json.dumps(each)}\n\n" for each in said]
             return "".join([*lines, "data: [DONE]\n\n"]).encode()
-        message = {"role": "assistant", "content": "Hello there"}
+        message: dict[str, Any] = {"role": "assistant", "content": "Hello there"}
+        if said is CALLS:
+            function = {"name": "get_weather", "arguments": '{"a":1}'}
+            message = {"role": "assistant", "tool_calls": [{**WEATHER, "function": function}]}
         whole = {**TEXT[-1], "object": "chat.completion"}
         whole["choices"] = [{"finish_reason": "stop", "index": 0, "message": message}]
         return json.dumps(whole).encode()
@@ -174,6 +177,14 @@ def test_the_official_client_reads_its_calls(stage: Stage) -> None:
     assert (calls[0].model_extra or {})["extra_content"] == SIGNED
     assert choice.finish_reason == "tool_calls"
     assert charged(stage)[:4] == ("provider", 9, 6, 40)
+
+
+def test_whole_calls_end_as_calls_do_and_keep_what_it_signed(stage: Stage) -> None:
+    (choice,) = ask(stage, tools=[TOOL]).json()["choices"]
+
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"a":1}'
+    assert choice["message"]["tool_calls"][0]["extra_content"] == SIGNED
 
 
 def test_signed_thoughts_go_back_to_it_as_they_came(stage: Stage, gemini: Gemini) -> None:
