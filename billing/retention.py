@@ -13,10 +13,11 @@ from typing import LiteralString
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from billing.chunks import work_off
 from kernel.log import logger
 
 CHUNK = 1_000
-MOST_CHUNKS = 20
+WORK_S = 120
 OWNERS_KEPT_DAYS = 1
 log = logger(__name__)
 
@@ -77,10 +78,10 @@ class Kept:
 def forget(connection: Connection[TupleRow], kept: Kept) -> Mapping[str, int]:
     """Delete what is older than it is kept, in chunks of a transaction each; return how many rows.
 
-    Bounded to 20 chunks of each kind a run: what is left comes with the next.
+    What two minutes are not enough for comes with the next run.
     """
-    forgotten = {
-        name: _forget(connection, statement, days)
+    statements: dict[str, tuple[LiteralString, Mapping[str, int]]] = {
+        name: (statement, {"days": days})
         for name, statement, days in (
             ("events", _EVENTS, kept.events_days),
             ("holds", _HOLDS, kept.events_days),
@@ -90,16 +91,7 @@ def forget(connection: Connection[TupleRow], kept: Kept) -> Mapping[str, int]:
             ("reconciliations", _RECONCILIATIONS, kept.runs_days),
         )
     }
+    forgotten = work_off(connection, statements, chunk=CHUNK, work_s=WORK_S)
     if any(forgotten.values()):
         log.info("old_rows_forgotten", **forgotten)
     return forgotten
-
-
-def _forget(connection: Connection[TupleRow], statement: LiteralString, days: int) -> int:
-    total = 0
-    for _ in range(MOST_CHUNKS):
-        gone = connection.execute(statement, {"days": days, "chunk": CHUNK}).rowcount
-        total += gone
-        if gone < CHUNK:
-            break
-    return total

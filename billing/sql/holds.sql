@@ -177,6 +177,25 @@ begin
   end loop;
 end $$;
 
+-- A key stands for a day for its call and the call's answer, whether they have been purged since or not.
+-- What was charged then stays charged.
+create or replace function free_expired_keys(p_hold jsonb, p_now timestamptz) returns void
+language sql as $$
+  with n as (
+    select * from jsonb_to_recordset(p_hold) as t(org bigint, idem text)
+  ), gone as (
+    delete from billing_idempotentanswer a using n where a.org_id = n.org and a.idem_key = n.idem
+      and a.created_at <= p_now - interval '24 hours'
+    returning a.org_id, a.idem_key
+  )
+  update billing_hold h set idem_key = null from n
+  where h.org_id = n.org and h.idem_key = n.idem and h.state = 'settled'
+    and (exists (select 1 from gone g where g.org_id = h.org_id and g.idem_key = h.idem_key)
+      or h.closed_at < p_now - interval '24 hours' and not exists (
+        select 1 from billing_idempotentanswer a
+        where a.org_id = h.org_id and a.idem_key = h.idem_key))
+$$;
+
 -- Who may: the key, its organization and the id must all be good now. Answers the requests with their
 -- budgets and windows, and why the others may not.
 create or replace function check_holds(p_hold jsonb, p_now timestamptz, out p_new hold_request[],
@@ -274,6 +293,7 @@ declare
   v_why jsonb;
 begin
   if jsonb_path_exists(p_hold, '$[*].idem ? (@ != null)') then
+    perform free_expired_keys(p_hold, p_now);
     perform free_retried_keys(p_hold, p_now);
   end if;
   select p_new, p_refused into v_new, v_answer from check_holds(p_hold, p_now);

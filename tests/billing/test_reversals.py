@@ -1,6 +1,6 @@
 """A call that runs anew because its answer is not there is paid once."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -27,6 +27,17 @@ from tests.factories import Tenant, hold_request, make_price, make_tenant
 
 def keyed(request: HoldRequest, body: str = "same") -> HoldRequest:
     return request._replace(idem_key="alice-1", idem_body=body)
+
+
+def keep_answer(tenant: Tenant, at: datetime, key: str = "alice-1") -> None:
+    IdempotentAnswer.objects.create(
+        org_id=tenant.org.pk,
+        idem_key=key,
+        idem_body="same",
+        is_stream=False,
+        sealed=b"sealed",
+        created_at=at,
+    )
 
 
 def end(database: str, request: HoldRequest, price: Price, outcome: Outcome) -> None:
@@ -101,14 +112,7 @@ def test_a_call_whose_answer_is_kept_is_neither_run_nor_reversed(database: str) 
     version, price = make_price("m", output_usd="1.00")
     first = keyed(hold_request(acme, version, 5_000))
     run_tick(database, holds=[first])
-    IdempotentAnswer.objects.create(
-        org_id=acme.org.pk,
-        idem_key="alice-1",
-        idem_body="same",
-        is_stream=False,
-        sealed=b"sealed",
-        created_at=clock.now(),
-    )
+    keep_answer(acme, clock.now())
     end(database, first, price, Outcome.COMPLETED)
 
     answer = run_tick(database, holds=[keyed(hold_request(acme, version, 5_000))])
@@ -137,6 +141,44 @@ def test_a_key_without_a_stored_answer_is_free_after_a_day(
     assert [refusal and refusal.why for refusal in answer.held.values()] == [why]
     assert acme.account.deferred_nanos == 10_000 - 3_000
     assert UsageReversal.objects.count() == 0
+
+
+@pytest.mark.parametrize(("hours", "why"), [(23, "reused"), (25, None)])
+@pytest.mark.parametrize("is_kept", [True, False], ids=["answer kept", "none kept"])
+def test_after_a_day_a_key_is_free_though_nobody_has_purged_it(
+    database: str, hours: int, why: str | None, *, is_kept: bool
+) -> None:
+    acme = make_tenant(credit_usd="0.00001")
+    version, price = make_price("m", output_usd="1.00")
+    first = keyed(hold_request(acme, version, 5_000))
+    run_tick(database, holds=[first])
+    at = clock.now() - timedelta(hours=hours)
+    if is_kept:
+        keep_answer(acme, at)
+    end(database, first, price, Outcome.COMPLETED)
+    Hold.objects.update(closed_at=at)
+
+    answer = run_tick(database, holds=[keyed(hold_request(acme, version, 5_000), "other")])
+
+    assert [refusal and refusal.why for refusal in answer.held.values()] == [why]
+    assert IdempotentAnswer.objects.count() == (is_kept and why is not None)
+    assert UsageReversal.objects.count() == 0
+    assert acme.account.deferred_nanos == 10_000 - 3_000
+
+
+def test_however_many_answers_are_a_day_old_one_run_forgets_them_all(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("billing.expiry.CHUNK", 2)
+    acme, old = make_tenant(), clock.now() - timedelta(hours=25)
+    for number in range(99):
+        keep_answer(acme, old, f"alice-{number}")
+    keep_answer(acme, clock.now(), "alice-99")
+
+    with connect_sync(database, "test", statement_timeout_ms=5_000) as connection:
+        assert purge_answers(connection) == 99
+
+    assert IdempotentAnswer.objects.get().idem_key == "alice-99"
 
 
 def test_another_body_under_the_key_reverses_nothing(database: str) -> None:
