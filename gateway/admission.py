@@ -30,16 +30,19 @@ class Admission:
     4. ``end`` settles the sale, and gives back tokens and slots on every level.
     """
 
-    def __init__(self, call: Call, principal: Principal, runtime: Runtime) -> None:
+    __slots__ = ("_ask", "_call", "_call_id", "_moves", "_principal", "_runtime", "sale")
+
+    _principal: Principal
+
+    def __init__(self, call: Call, runtime: Runtime) -> None:
         self.sale: Sale | None = None
         self._call = call
         self._call_id = call.request_id
-        self._principal = principal
         self._runtime = runtime
         self._ask: Ask | None = None
         self._moves = 0
 
-    async def ask_limits(self, plan: Plan | None) -> None:
+    async def ask_limits(self, principal: Principal, plan: Plan | None) -> None:
         """Charge the limits of every level; without a plan, a request and no tokens.
 
         Sets the call's rate limit headers, also of a refused one.
@@ -48,11 +51,12 @@ class Admission:
             RateLimitError: which limit of which level, and when to come back.
 
         """
+        self._principal = principal
         wanted = None
         if plan is not None:
             wanted = Wanted(plan.model.name, plan.model.limits, plan.bounds.total_tokens)
         call, defaults = self._call, self._runtime.defaults
-        ask = ask_for(call.request_id, self._principal, wanted, defaults, is_again=self._moves > 0)
+        ask = ask_for(call.request_id, principal, wanted, defaults, is_again=self._moves > 0)
         verdict = await self._runtime.limiter.take(ask)
         call.limit_headers = call.dialect.rate_headers(verdict.standings())
         verdict.raise_if_refused()
@@ -84,7 +88,7 @@ class Admission:
         self._moves += 1
         self._call.request_id = f"{self._call_id}{self._moves + 1}"
         log.info("model_fell_back", request=self._call.request_id, model=plan.model.name)
-        await self.ask_limits(plan)
+        await self.ask_limits(self._principal, plan)
         return await self.hold_money(plan, once)
 
     def end(self, outcome: Outcome) -> None:

@@ -69,6 +69,11 @@ class Call:
         self.held_up_until = 0.0
         self._send = send
 
+    def forget_request(self) -> None:
+        """Let go of what arrived: an answer may take minutes, and is written without it."""
+        self.headers = {}
+        self.body = b""
+
     async def start_stream(self) -> None:
         await self._start(200, STREAM)
 

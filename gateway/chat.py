@@ -5,7 +5,7 @@ stream of events, also for calls that are not streamed to the caller.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -137,6 +137,8 @@ class ResponseFormat:
 
 
 PLAIN_TEXT = ResponseFormat()
+# Where the dialects' bodies say what is said to the model.
+PROMPT_FIELDS = frozenset({"input", "messages", "system"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,11 @@ class ChatRequest:
     embed: Embed | None = None
     top_logprobs: int | None = None
     extras: tuple[Extra, ...] = ()
+
+    def without_prompt(self) -> "ChatRequest":
+        """Return what an answer is written by: everything but what was said to the model."""
+        wire = {name: value for name, value in self.wire.items() if name not in PROMPT_FIELDS}
+        return replace(self, messages=(), wire=wire)
 
 
 @dataclass(frozen=True, slots=True)

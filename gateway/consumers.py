@@ -7,6 +7,9 @@ costs five times a bare application. So this one overrides ``__call__``:
 2. Hand the call to a task that the registry owns, and listen to the caller meanwhile.
 3. Whichever comes first: the task is done, or the caller has left and the task is cancelled at
    once. It settles what was relayed before it ends; shutdown waits for the registry.
+
+A stream stays open for minutes, and thousands of them at once. So nothing is kept here while one
+runs but what hears its caller leave: no scope, no headers of the server's, no frame of a router.
 """
 
 import asyncio
@@ -46,29 +49,49 @@ class CompletionConsumer(AsyncConsumer):
     dialect = openai.DIALECT
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
-        call = Call(headers, b"", self.dialect, send)
+        call = Call(dict(scope["headers"]), b"", self.dialect, send)
+        scope["headers"].clear()  # the server would keep them as long as the answer takes
+        task = await self._begin(call, scope, receive)
+        del scope
+        if task is None:
+            return
+        listener = _Listener(task)
+        try:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        except asyncio.CancelledError:
+            # the server may cancel us too (daphne does when a caller leaves): that is a departure
+            if not listener.is_woken or listener.uncancel():
+                raise
+        finally:
+            listener.stop()
+            if not (task.done() or call.is_over):
+                task.cancel()
+
+    async def _begin(
+        self, call: Call, scope: Scope, receive: Receive
+    ) -> "asyncio.Task[None] | None":
+        """Read the body and hand the call to the registry; None where it is over already."""
         try:
             if scope["method"] != self.method:
                 raise _wrong_method(scope["method"], self.method)
-            call.body = await _read_body(headers, receive)
+            call.body = await _read_body(call.headers, receive)
             runtime = await current_runtime()
             if runtime.is_stopping or runtime.is_overloaded:
                 raise UnavailableError(
                     "The server is busy; try again.", headers={"retry-after": "1"}
                 )
         except _ClientLeftError:
-            return
+            return None
         except TollgateError as error:
             await call.refuse(error)
-            return
-        task = runtime.calls.serve(self.serve(call, runtime, scope))
-        await _listen(call, task, receive)
+            return None
+        return runtime.calls.serve(self.serve(call, runtime))
 
-    async def serve(self, call: Call, runtime: Runtime, scope: Scope) -> None:
+    async def serve(self, call: Call, runtime: Runtime) -> None:
         """Serve the call to its end; a fault of ours is answered and logged, never shown."""
         try:
-            await self.handle(call, runtime, scope)
+            await self.handle(call, runtime)
         except TollgateError as error:
             await call.refuse(error)
         except Exception:
@@ -76,8 +99,8 @@ class CompletionConsumer(AsyncConsumer):
             if not call.started:
                 await call.refuse(TollgateError("The server had an error; try again."))
 
-    async def handle(self, call: Call, runtime: Runtime, scope: Scope) -> None:
-        await serve_completion(call, runtime)
+    def handle(self, call: Call, runtime: Runtime) -> Awaitable[None]:
+        return serve_completion(call, runtime)
 
 
 class MessagesConsumer(CompletionConsumer):
@@ -103,8 +126,8 @@ class TokenCountConsumer(CompletionConsumer):
 
     dialect = anthropic.COUNTING
 
-    async def handle(self, call: Call, runtime: Runtime, scope: Scope) -> None:
-        await serve_token_count(call, runtime)
+    def handle(self, call: Call, runtime: Runtime) -> Awaitable[None]:
+        return serve_token_count(call, runtime)
 
 
 class ModelsConsumer(CompletionConsumer):
@@ -112,14 +135,19 @@ class ModelsConsumer(CompletionConsumer):
 
     method = "GET"
 
-    async def handle(self, call: Call, runtime: Runtime, scope: Scope) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._wanted = scope["url_route"]["kwargs"].get("model", "").rstrip("/")
+        self._query = scope["query_string"]
+        await super().__call__(scope, receive, send)
+
+    async def handle(self, call: Call, runtime: Runtime) -> None:
         principal = await authenticate(
             runtime.keys, call.headers, prefer_x_api_key=call.dialect.prefers_x_api_key
         )
         models = runtime.catalog.offered(principal)
-        wanted = scope["url_route"]["kwargs"].get("model", "").rstrip("/")
+        wanted = self._wanted
         if not wanted:
-            page = call.dialect.render_models([*models.values()], scope["query_string"])
+            page = call.dialect.render_models([*models.values()], self._query)
             await call.answer(page)
             return
         if wanted not in models:
@@ -134,7 +162,7 @@ class DocumentConsumer(CompletionConsumer):
 
     method = "GET"
 
-    async def handle(self, call: Call, runtime: Runtime, scope: Scope) -> None:
+    async def handle(self, call: Call, runtime: Runtime) -> None:
         await call.answer(render_document())
 
 
@@ -227,31 +255,28 @@ def _wrong_method(sent: str, allowed: str) -> MethodNotAllowedError:
     )
 
 
-async def _listen(call: Call, task: asyncio.Task[None], receive: Receive) -> None:
-    """Wait until the task is done or the caller leaves. The task is the registry's, not ours.
+class _Listener:
+    """Wakes whoever listens for a caller to leave, once the call's task is done.
 
     A server wakes its ``receive`` when the answer is complete, too; so no task of our own listens,
     which cost a call and an open stream more than it was worth.
     """
-    listener = asyncio.current_task()
-    assert listener is not None
-    is_listening, is_woken = True, False
 
-    def wake(_: asyncio.Task[None]) -> None:
-        nonlocal is_woken
-        if is_listening:
-            is_woken = True
-            listener.cancel()
+    __slots__ = ("_listening", "is_woken")
 
-    task.add_done_callback(wake)
-    try:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-    except asyncio.CancelledError:
-        # the server may cancel us too (daphne does when a caller leaves): that is a departure
-        if not is_woken or listener.uncancel():
-            raise
-    finally:
-        is_listening = False
-        if not (task.done() or call.is_over):
-            task.cancel()
+    def __init__(self, task: "asyncio.Task[None]") -> None:
+        self.is_woken = False
+        self._listening = asyncio.current_task()
+        task.add_done_callback(self._wake)
+
+    def stop(self) -> None:
+        self._listening = None
+
+    def uncancel(self) -> int:
+        """Take the waking back; return how often the listener was cancelled beside it."""
+        return 0 if self._listening is None else self._listening.uncancel()
+
+    def _wake(self, _: "asyncio.Task[None]") -> None:
+        if self._listening is not None:
+            self.is_woken = True
+            self._listening.cancel()

@@ -23,7 +23,9 @@ async def serve_token_count(call: Call, runtime: Runtime) -> None:
         runtime.keys, call.headers, prefer_x_api_key=call.dialect.prefers_x_api_key
     )
     draft = Draft(call, principal, runtime.catalog)
-    admission = Admission(call, principal, runtime)
-    await admission.ask_limits(None)  # it will not run: a request against the limits, no tokens
+    admission = Admission(call, runtime)
+    await admission.ask_limits(
+        principal, None
+    )  # it will not run: a request against the limits, no tokens
     admission.end(Outcome.COMPLETED)
     await call.answer(render_count(count_prompt(draft.plans[0].request)))

@@ -6,7 +6,7 @@ hold on, every way out — an answer, a fault, a caller that leaves, a shutdown 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 from billing.holds import Outcome
 from gateway.admission import Admission
@@ -17,9 +17,10 @@ from gateway.catalog import NO_COST
 from gateway.chat import Answer, ChatRequest
 from gateway.draft import Draft, Plan
 from gateway.idempotency import Once, StoredAnswer, read_once
+from gateway.providers.base import Upstream
 from gateway.records import record_call
 from gateway.relay import Keep, Relay
-from gateway.routing.router import Opened, is_providers_fault
+from gateway.routing.router import Visit, is_providers_fault
 from gateway.runtime import Runtime
 from gateway.sale import Sale
 from gateway.watch import Patience
@@ -29,6 +30,21 @@ from kernel.errors import TollgateError
 FINGERPRINT = "fp_tollgate"
 
 
+@dataclass(slots=True)
+class _Begun:
+    """An answer that has begun and is paid for; ``visit`` is the provider's, None from the cache.
+
+    ``request`` of a stream is without its prompt: that may be long, and a stream takes minutes.
+    """
+
+    request: ChatRequest
+    upstream: Upstream
+    sale: Sale
+    patience: Patience
+    keep: Keep | None
+    visit: Visit | None = None
+
+
 async def serve_completion(call: Call, runtime: Runtime) -> None:
     """Serve one chat completion, from its headers and body to its last byte.
 
@@ -36,46 +52,50 @@ async def serve_completion(call: Call, runtime: Runtime) -> None:
         CancelledError: when the caller has left; what was relayed is settled by then.
 
     """
-    admission: Admission | None = None
+    admission = Admission(call, runtime)
     try:
-        principal = await authenticate(
-            runtime.keys, call.headers, prefer_x_api_key=call.dialect.prefers_x_api_key
-        )
-        draft = Draft(call, principal, runtime.catalog)
-        admission = Admission(call, principal, runtime)
-        await admission.ask_limits(draft.first)
-        plans = draft.plans
-        once = read_once(call.headers, call.body, principal, call.dialect.endpoint)
-        asked = read_asked(runtime.cache, call, principal)
-        stored = once and await runtime.answers.find(once)
-        if stored:
-            await call.replay(stored.content, is_stream=stored.is_stream)
-            return
-        hit = asked and await asked.find(plans)
-        if hit:
-            await _play(call, runtime, admission, hit, once)
-        else:
-            await _serve(call, runtime, admission, plans, once, asked)
+        begun = await _begin(call, runtime, admission)
+        if begun is not None:
+            call.forget_request()
+            await _relay(call, begun)
     except TollgateError as error:
-        if admission is not None:
-            admission.end(Outcome.TRUNCATED)
+        admission.end(Outcome.TRUNCATED)
         if not call.started:
             await call.refuse(error)
     finally:
-        if admission is not None:
-            admission.end(Outcome.DISCONNECTED)
-        record_call(runtime, call, None if admission is None else admission.sale)
+        admission.end(Outcome.DISCONNECTED)
+        record_call(runtime, call, admission.sale)
 
 
-async def _serve(
+async def _begin(call: Call, runtime: Runtime, admission: Admission) -> _Begun | None:
+    """Take a call to where its answer begins; None for one that is answered already."""
+    principal = await authenticate(
+        runtime.keys, call.headers, prefer_x_api_key=call.dialect.prefers_x_api_key
+    )
+    draft = Draft(call, principal, runtime.catalog)
+    await admission.ask_limits(principal, draft.first)
+    plans = draft.plans
+    once = read_once(call.headers, call.body, principal, call.dialect.endpoint)
+    asked = read_asked(runtime.cache, call, principal)
+    stored = once and await runtime.answers.find(once)
+    if stored:
+        await call.replay(stored.content, is_stream=stored.is_stream)
+        return None
+    hit = asked and await asked.find(plans)
+    if hit:
+        return await _open_hit(call, runtime, admission, hit, once)
+    return await _open(call, runtime, admission, plans, once, asked)
+
+
+async def _open(
     call: Call,
     runtime: Runtime,
     admission: Admission,
     plans: Sequence[Plan],
     once: Once | None,
     asked: Asked | None,
-) -> None:
-    """Hold the money of a model and relay its answer; the next one's where nobody serves it.
+) -> _Begun:
+    """Hold the money of a model and open a provider of it; the next one's where nobody serves it.
 
     A refusal is the caller's own and ends the call: by a limit, a budget, credit, or the provider's
     judgement of the request.
@@ -93,17 +113,18 @@ async def _serve(
                 raise
             sale = await admission.move_on(following, once)
         else:
-            if asked is not None:
-                opened = replace(opened, upstream=asked.record(plan, opened.upstream))
+            upstream = opened.upstream if asked is None else asked.record(plan, opened.upstream)
             keep = _keep_for(runtime, once, asked)
-            await _relay(call, runtime, plan.request, opened, sale, keep)
-            return
+            patience = _patience_with(opened.visit, runtime)
+            request = plan.request.without_prompt() if plan.request.stream else plan.request
+            return _Begun(request, upstream, sale, patience, keep, opened.visit)
+    raise AssertionError("the last plan is opened, or raises")
 
 
-async def _play(
+async def _open_hit(
     call: Call, runtime: Runtime, admission: Admission, hit: Hit, once: Once | None
-) -> None:
-    """Relay a stored answer as a provider's: with a hold, a meter and a settlement of its own."""
+) -> _Begun:
+    """Open a stored answer as a provider's: with a hold, a meter and a settlement of its own."""
     ask = admission.hold_money if hit.is_of_first else admission.move_on
     sale = await ask(hit.plan, once)
     sale.meter.provider, sale.meter.cost = "cache", NO_COST
@@ -111,44 +132,43 @@ async def _play(
     call.notes.append(HIT)
     now, most_s = clock.monotonic(), runtime.defaults.most_call_s
     patience = Patience(now, most_s, most_s, runtime.keep_alive_s, most_s, most_s)
-    answer = _begin_answer(call, hit.plan.request, sale)
-    keep = _keep_for(runtime, once, None)
-    await Relay(call, hit.plan.request, answer, sale, keep).run(hit.upstream, patience)
+    return _Begun(hit.plan.request, hit.upstream, sale, patience, _keep_for(runtime, once, None))
 
 
-async def _relay(
-    call: Call,
-    runtime: Runtime,
-    request: ChatRequest,
-    opened: Opened,
-    sale: Sale,
-    keep: Keep | None,
-) -> None:
-    """Relay the answer of an upstream to a call whose money is held."""
-    most_s = runtime.defaults.most_call_s
-    visit, served_by = opened.visit, opened.visit.deployment
-    sale.meter.provider = served_by.provider
-    sale.meter.cost = served_by.cost
-    if served_by.key_owner is not None:
-        sale.meter.remarks["provider_key"] = "own"
-    answer = _begin_answer(call, request, sale)
-    patience = Patience(
+def _patience_with(visit: Visit, runtime: Runtime) -> Patience:
+    served_by = visit.deployment
+    return Patience(
         visit.asked_at,
         served_by.first_token_timeout_s,
         served_by.stall_timeout_s,
         runtime.keep_alive_s,
         served_by.total_timeout_s,
-        most_s,
+        runtime.defaults.most_call_s,
     )
+
+
+async def _relay(call: Call, begun: _Begun) -> None:
+    """Relay an answer to its end, and tell its provider's circuit how that was."""
+    visit, meter = begun.visit, begun.sale.meter
+    if visit is not None:
+        meter.provider, meter.cost = visit.deployment.provider, visit.deployment.cost
+        if visit.deployment.key_owner is not None:
+            meter.remarks["provider_key"] = "own"
+    answer = _begin_answer(call, begun.request, begun.sale)
+    relay = Relay(call, begun.request, answer, begun.sale, begun.keep)
     try:
-        await Relay(call, request, answer, sale, keep).run(opened.upstream, patience)
-        visit.end(well=True)
+        await relay.run(begun.upstream, begun.patience)
+        if visit is not None:
+            visit.end(well=True)
     except TollgateError as error:
-        is_out_of_time = clock.monotonic() - call.started_at >= most_s
-        visit.end(well=False if is_providers_fault(error) and not is_out_of_time else None)
+        is_out_of_time = clock.monotonic() - call.started_at >= begun.patience.call_s
+        if visit is not None:
+            visit.end(well=False if is_providers_fault(error) and not is_out_of_time else None)
         raise
     finally:
-        visit.end(well=None)
+        await begun.upstream.aclose()
+        if visit is not None:
+            visit.end(well=None)
 
 
 def _begin_answer(call: Call, request: ChatRequest, sale: Sale) -> Answer:

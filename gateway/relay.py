@@ -72,24 +72,19 @@ class Relay:
         self._tranches = sale.tranches
         self._most_tokens = OVERRUN * (sale.tranches.most + OVERRUN_SLACK_TOKENS)
 
-    async def run(self, upstream: Upstream, patience: Patience) -> None:
-        """Relay everything and close the upstream, whatever happens.
+    def run(self, upstream: Upstream, patience: Patience) -> Awaitable[None]:
+        """Relay everything, once that is awaited. Who opened the upstream closes it.
 
         Raises:
             TollgateError: when the upstream fails; frames of a started stream have been closed with
                 an error frame by then, and the call is in the journal.
 
         """
-        self._watch = Watch(self._call, self._meter, patience, streams=self._request.stream)
-        try:
-            if upstream.speaks_events:
-                relay = self._stream_events if self._request.stream else self._whole_events
-                await relay(upstream)
-            else:
-                relay_bytes = self._stream_bytes if self._request.stream else self._whole_bytes
-                await relay_bytes(upstream)
-        finally:
-            await upstream.aclose()
+        streams = self._request.stream
+        self._watch = Watch(self._call, self._meter, patience, streams=streams)
+        if upstream.speaks_events:
+            return (self._stream_events if streams else self._whole_events)(upstream)
+        return (self._stream_bytes if streams else self._whole_bytes)(upstream)
 
     async def _stream_events(self, upstream: EventUpstream) -> None:
         call = self._call

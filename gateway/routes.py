@@ -23,8 +23,18 @@ _OPENAI = r"^(?:v1|api/v1|api)"
 
 
 def route(pattern: str, consumer: type[AsyncConsumer]) -> Any:
-    """Return a route to a consumer; Channels' router takes Django's patterns and ASGI callables."""
-    return re_path(pattern, consumer.as_asgi())  # type: ignore[arg-type] # typed for views only
+    """Return a route to a consumer; Channels' router takes Django's patterns and ASGI callables.
+
+    Routers await and return what a route returns: here who serves, to be awaited by whoever asked
+    the router (``config.asgi``). Else every open stream would keep the router's frames and its
+    copy of the scope.
+    """
+
+    async def find(scope: Any, receive: Any, send: Any) -> Any:
+        return consumer()(scope, receive, send)
+
+    find.consumer_class = consumer  # type: ignore[attr-defined] # as Channels' own has it
+    return re_path(pattern, find)
 
 
 # Looked through in this order: what is called most comes first.

@@ -42,6 +42,7 @@ class Watch:
 
     __slots__ = (
         "_call",
+        "_ends_at",
         "_limit",
         "_meter",
         "_patience",
@@ -62,12 +63,9 @@ class Watch:
         self._token_at = patience.asked_at
         self._timer: asyncio.TimerHandle | None = None
         self._ping: asyncio.Task[None] | None = None
-        ends_at = call.started_at + patience.call_s
-        self._why = f"The call took longer than {patience.call_s} s, the most a call may take."
-        if patience.asked_at + patience.total_s < ends_at:
-            ends_at = patience.asked_at + patience.total_s
-            self._why = f"The model's provider took longer than {patience.total_s} s."
-        self._limit = asyncio.timeout(ends_at - clock.monotonic())
+        self._why = ""
+        self._ends_at = min(call.started_at + patience.call_s, patience.asked_at + patience.total_s)
+        self._limit = asyncio.timeout(None)
 
     def note(self) -> None:
         """Take notice of what the meter has counted by now."""
@@ -77,8 +75,7 @@ class Watch:
 
     async def __aenter__(self) -> None:
         await self._limit.__aenter__()
-        if self._streams:
-            self._look()
+        self._look()
 
     async def __aexit__(
         self,
@@ -97,17 +94,31 @@ class Watch:
 
     def _look(self) -> None:
         now = clock.monotonic()
+        next_s = self._ends_at - now
+        if next_s <= 0:
+            self._end(self._why_over())
+            return
+        if self._streams:
+            # a phase that begins after this look cannot end before the shortest of its times
+            wait = self._patience
+            next_s = min(next_s, wait.first_token_s, wait.stall_s, wait.keep_alive_s)
+            if not self._call.is_sending:
+                token_left_s = self._token_left_s(now)
+                if token_left_s <= 0:
+                    self._end("The model's provider stopped answering.")
+                    return
+                next_s = min(next_s, token_left_s, self._keep_alive_left_s(now))
+        self._timer = asyncio.get_running_loop().call_later(max(next_s, 0.001), self._look)
+
+    def _end(self, why: str) -> None:
+        self._why = why
+        self._limit.reschedule(asyncio.get_running_loop().time())
+
+    def _why_over(self) -> str:
         wait = self._patience
-        next_s: list[float] = [wait.first_token_s, wait.stall_s, wait.keep_alive_s]
-        if not self._call.is_sending:
-            token_left_s = self._token_left_s(now)
-            if token_left_s <= 0:
-                self._why = "The model's provider stopped answering."
-                self._limit.reschedule(asyncio.get_running_loop().time())
-                return
-            next_s += [token_left_s, self._keep_alive_left_s(now)]
-        # a phase that begins after this look cannot end before the shortest of its times
-        self._timer = asyncio.get_running_loop().call_later(max(min(next_s), 0.001), self._look)
+        if self._call.started_at + wait.call_s <= self._ends_at:
+            return f"The call took longer than {wait.call_s} s, the most a call may take."
+        return f"The model's provider took longer than {wait.total_s} s."
 
     def _token_left_s(self, now: float) -> float:
         if not self._tokens:

@@ -48,9 +48,9 @@ def _pages() -> dict[str, Any]:
     from django.core.asgi import get_asgi_application
 
     from gateway.live import LiveConsumer
-    from gateway.routes import route
 
-    live = URLRouter([route(r"^live/$", LiveConsumer)])
+    live: Any = LiveConsumer.as_asgi()
+    live = URLRouter([re_path(r"^live/$", live)])
     return {
         "http": get_asgi_application(),
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(live)),
@@ -74,4 +74,6 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
     """Route a connection. A client's ``Daphne-Root-Path`` header must not rewrite its path."""
     if scope.get("root_path"):
         scope = {**scope, "root_path": ""}
-    await _router(scope, receive, send)
+    serving = await _router(scope, receive, send)
+    if serving is not None:  # a route of the gateway's says who serves (``gateway.routes``)
+        await serving

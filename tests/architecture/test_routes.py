@@ -115,7 +115,7 @@ async def test_every_other_path_of_the_data_plane_is_404_in_json(path: str, said
         sent.append(message)
 
     router: Any = URLRouter([*routes, *unknown_routes])
-    await router(scope, receive, send)
+    await (await router(scope, receive, send))
 
     assert [message.get("status") for message in sent] == [404, None]
     assert said in sent[1]["body"]
