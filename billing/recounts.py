@@ -127,11 +127,17 @@ RECOUNTS: tuple[Equation, ...] = (
     ),
     Equation(
         "R9",
-        "no call of the last hour came to more than was held; what did is the platform's loss",
-        """select concat_ws(' ', count(*), 'calls of', provider, model, 'from', min(request_id)),
-          sum(list_nanos), sum(amount_nanos)
-        from billing_usageevent
-        where occurred_at >= now() - interval '1 hour' and list_nanos > amount_nanos
-        group by provider, model""",
+        "no call settled since the last run came to more than was held; what did is our loss",
+        """with last as (
+          -- a settlement may commit a while after its time: a minute is longer than any may take
+          select coalesce(max(at - make_interval(secs => duration_ms / 1000 + 61)), %(since)s) as at
+          from billing_reconciliationrun
+        )
+        select concat_ws(' ', count(*), 'calls of', u.provider, u.model, 'from', min(u.request_id)),
+          sum(u.list_nanos), sum(u.amount_nanos)
+        from last l join billing_usageevent u on u.list_nanos > u.amount_nanos
+          and u.occurred_at >= l.at - interval '40 days'
+        join billing_hold h on h.request_id = u.request_id and h.closed_at >= l.at
+        group by u.provider, u.model""",
     ),
 )

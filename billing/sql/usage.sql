@@ -31,6 +31,9 @@ create table if not exists billing_usageevent (
 ) partition by range (occurred_at);
 create index if not exists usage_by_org on billing_usageevent (org_id, occurred_at);
 create index if not exists usage_by_txn on billing_usageevent (ledger_txn_id);
+-- What came to more than was held is rare, and asked for every hour.
+create index if not exists usage_beyond_hold on billing_usageevent (occurred_at)
+  where list_nanos > amount_nanos;
 create table if not exists billing_usageevent_default partition of billing_usageevent default;
 
 -- Make the partition of one month. What lies in the default partition already is moved into it: then the

@@ -252,3 +252,26 @@ def test_what_came_to_more_than_was_held_is_told_with_its_amount(database: str) 
     assert run(database).differences == [
         f"R9 1 calls of test other from {request.request_id}: 9000 ≠ 5000"
     ]
+
+
+def test_a_call_that_began_before_a_run_and_ended_after_it_is_told_by_the_next_and_no_later_one(
+    database: str,
+) -> None:
+    acme = use(database)
+    version, price = make_price("other", input_usd="1.00")
+    request = hold_request(acme, version, 5_000)
+    run_tick(database, holds=[request])
+    Hold.objects.filter(model="other").update(created_at=clock.now() - timedelta(hours=5))
+    run(database)
+    ReconciliationRun.objects.update(at=clock.now() - timedelta(hours=7))
+    closing = settlement(request.request_id, price, input_tokens=9, output_tokens=0)
+    run_tick(database, closings=[closing])
+
+    next_run = run(database)
+    # the same as if the later one came an hour later
+    Hold.objects.filter(model="other").update(closed_at=clock.now() - timedelta(hours=1))
+    later_run = run(database)
+
+    told = f"R9 1 calls of test other from {request.request_id}: 9000 ≠ 5000"
+    assert told in next_run.differences
+    assert told not in later_run.differences
