@@ -108,8 +108,7 @@ class RateLimiter:
         waiting: asyncio.Future[Row | None] = loop.create_future()
         self._asks.append((row, waiting))
         self._depart()
-        # a round trip that is on its way, and the next one
-        deadline = loop.call_later(2 * self._wait_s, _give_up, waiting)
+        deadline = loop.call_later(self._wait_s, _give_up, waiting)
         try:
             answer = await waiting
         finally:

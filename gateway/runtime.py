@@ -224,14 +224,19 @@ def _close_orphans(closings: Sequence[Closing]) -> None:
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], pause_s: float) -> None:
-    """Run ``work`` for ever; a failure is logged and tried again after the pause."""
+    """Run ``work`` for ever; a failure is logged and tried again after the pause.
+
+    What nobody foresaw is tried again too: a loop that ended would be missed by nobody, until
+    journals are not adopted and prices not renewed.
+    """
+    name = getattr(work, "__name__", "")
     while True:
         try:
             await work()
         except (DatabaseError, PoolTimeout, RedisError, OSError, TimeoutError) as error:
-            log.warning(
-                "loop_failed", loop=getattr(work, "__name__", ""), error=type(error).__name__
-            )
+            log.warning("loop_failed", loop=name, error=type(error).__name__)
+        except Exception:
+            log.exception("loop_failed", loop=name)
         await asyncio.sleep(pause_s)
 
 
