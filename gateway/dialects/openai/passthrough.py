@@ -5,14 +5,14 @@
    that say nothing are left out.
 2. It goes out under our id, model and time, every other byte as it came; a chunk that is not in the
    contract's form is written anew.
-3. The last usage and the end are kept back until the call is in the journal; the usage then says
-   what the call cost. Nothing after the end counts, and before a choice has said why it ended there
-   is none.
+3. Usage is taken out of whichever chunk says it. The last one and the end are kept back until the
+   call is in the journal; then it goes out alone, if it was asked for, and says what the call cost.
+4. Nothing after the end counts, and before a choice has said why it ended there is none.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from billing.usage import Usage
 from gateway.chat import Answer, ChatRequest, StopReason
@@ -29,10 +29,12 @@ from gateway.tokenizer import count_tokens
 from kernel.errors import UpstreamError
 
 _FIELDS = {"index", "finish_reason"}
+# What all chunks of a stream say alike, beside what is ours.
+_SHARED = ("system_fingerprint", "service_tier")
 
 
 class PassThroughStream:
-    """Implements ``PassThrough``. ``_last`` is the chunk whose usage may be the last one.
+    """Implements ``PassThrough``. ``_last`` is what the last usage goes out in.
 
     ``_is_in_form`` tells of the chunk in hand whether its bytes may go out as they came.
     """
@@ -85,9 +87,6 @@ class PassThroughStream:
     def count_relayed(self) -> int:
         """Return our own count of the tokens relayed since the last count."""
         relayed, self._relayed_tokens, self.uncounted_frames = self._relayed_tokens, 0, 0
-        if self.is_done and self._last is not None:
-            relayed += self._last.tokens
-            self._last.tokens = 0
         return relayed
 
     def cut(self, frames: bytes, excess: int) -> CutFrames:
@@ -104,10 +103,8 @@ class PassThroughStream:
     def finish(self, receipt: Receipt) -> bytes:
         if self._last is None:
             return OpenAIStream(self._request, self._answer).finish(receipt)
-        if not self._include_usage:
-            return self._last.render(None) + DONE
         usage = receipt.write(self._last.usage, render_usage(receipt.usage))
-        return self._last.render(usage) + DONE
+        return b'data: %b,"usage":%b}\n\n%b' % (self._last.head, usage, DONE)
 
     def _is_lone(self, data: bytes) -> bool:
         """Tell whether this is one frame or several, and no piece of one."""
@@ -116,7 +113,7 @@ class PassThroughStream:
 
     def _take_twin(self, payload: bytes, frames: list[bytes]) -> bool:
         """Send a chunk that differs from another in its text alone."""
-        twin = self._twins.render(payload) if self._last is None else None
+        twin = self._twins.render(payload)
         if twin is None:
             return False
         self._send(twin[0], count_tokens(twin[1]), frames)
@@ -132,19 +129,17 @@ class PassThroughStream:
         choices, usage = chunk.get("choices"), chunk.get("usage")
         if choices:
             self._check(choices)
-        if usage and isinstance(usage, dict):
-            del chunk["usage"]
-            self._let_go(frames)
-            self._keep_back(chunk, choices or [], usage)
-        elif choices:
-            self._let_go(frames)
+        is_usage = bool(usage) and isinstance(usage, dict)
+        if is_usage:
+            self._keep_back(chunk)
+        if choices:
             written = self._patch(frame.payload, chunk) if self._is_in_form else None
             text = self._write(chunk) if written is None else written
             sent = b"data: %b\n\n" % text
             self._send(sent, _count_chunk(chunk), frames)
             if written is not None and (said := _only_text(choices)) is not None:
                 self._twins.learn(frame.payload, sent, said)
-        elif type(choices) is not list and not frame.name:
+        elif type(choices) is not list and not frame.name and not is_usage:
             raise _odd()
 
     def _end(self) -> None:
@@ -163,19 +158,17 @@ class PassThroughStream:
         chunk.update(self._ours)
         return write_object(chunk)
 
-    def _keep_back(self, chunk: dict[str, Any], choices: list[Any], usage: dict[str, Any]) -> None:
+    def _keep_back(self, chunk: dict[str, Any]) -> None:
+        """Take usage out of a chunk; a later one takes the place of an earlier one."""
+        self._is_in_form = False
+        usage = chunk.pop("usage")
         self.usage = parse_usage(usage)
-        if choices or self._include_usage:
-            chunk["choices"] = choices
-            chunk.update(self._ours)
-            self._last = _Kept(chunk, usage)
-
-    def _let_go(self, frames: list[bytes]) -> None:
-        """Send what was kept back, since its usage was not the last; usage alone is overtaken."""
-        kept, self._last = self._last, None
-        if kept is not None and kept.has_choices:
-            usage = write_object(kept.usage) if self._include_usage else None
-            self._send(kept.render(usage), kept.tokens, frames)
+        if self._include_usage:
+            # what else is said beside choices goes out with them
+            said = {name: chunk[name] for name in _SHARED if name in chunk}
+            rest = said if chunk.get("choices") else chunk
+            head = write_object({**rest, "choices": [], **self._ours})[:-1]
+            self._last = _Kept(head, usage)
 
     def _send(self, frame: bytes, tokens: int, frames: list[bytes]) -> None:
         frames.append(frame)
@@ -245,21 +238,11 @@ class PassThroughStream:
             del delta["content"]
 
 
-class _Kept:
-    """A chunk without its usage and its last brace; ``usage`` as it came; its own tokens."""
+class _Kept(NamedTuple):
+    """A chunk of no choices without its usage and its last brace; ``usage`` as it came."""
 
-    __slots__ = ("_head", "has_choices", "tokens", "usage")
-
-    def __init__(self, chunk: dict[str, Any], usage: dict[str, Any]) -> None:
-        self.has_choices = bool(chunk["choices"])
-        self.tokens = _count_chunk(chunk)
-        self.usage = usage
-        self._head = write_object(chunk)[:-1]
-
-    def render(self, usage: bytes | None) -> bytes:
-        """Return the frame with this usage, or without any."""
-        shown = b"" if usage is None else b',"usage":' + usage
-        return b"data: %b%b}\n\n" % (self._head, shown)
+    head: bytes
+    usage: dict[str, Any]
 
 
 def _broken_off() -> UpstreamError:

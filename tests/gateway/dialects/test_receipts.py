@@ -97,38 +97,55 @@ def test_the_last_usage_of_a_stream_is_kept_back_and_says_the_cost() -> None:
     )
 
 
-def test_usage_in_the_chunk_that_ends_a_choice_says_the_cost_too() -> None:
-    end = json.loads(frame("up-1", {}, "stop").removeprefix(b"data: "))
+@pytest.mark.parametrize("include_usage", [True, False])
+def test_usage_in_the_chunk_that_ends_a_choice_goes_out_alone_and_where_it_was_asked_for(
+    *, include_usage: bool
+) -> None:
+    end = json.loads(frame("up-1", {"content": " word"}, "stop").removeprefix(b"data: "))
     end["usage"] = {"prompt_tokens": 9, "completion_tokens": 4, "cost": 77, "extra": 1}
+    end |= {"system_fingerprint": "fp_9", "timings": {"predicted_ms": 7}}
     data = frame("up-1", {"content": "a"}) + b"data: " + orjson.dumps(end) + b"\n\ndata: [DONE]\n\n"
 
-    first, last = through(data, REPORTED, include_usage=True)
-    _, unasked = through(data, REPORTED, include_usage=False)
+    first, last = through(data, REPORTED, include_usage=include_usage)
 
-    assert b"stop" not in first
-    assert "usage" not in frames(unasked.decode())[0]
-    (chunk, done) = frames(last.decode())
-    assert (chunk["choices"][0]["finish_reason"], done) == ("stop", "[DONE]")
-    assert chunk["usage"] == {"prompt_tokens": 9, "completion_tokens": 4, "extra": 1, **COST}
+    _, chunk = frames(first.decode())
+    assert chunk["choices"] == end["choices"]
+    assert chunk["timings"] == {"predicted_ms": 7}
+    assert chunk.get("usage", "absent") == (None if include_usage else "absent")
+    *usages, done = frames(last.decode())
+    assert done == "[DONE]"
+    shown = {
+        "system_fingerprint": "fp_9",
+        "choices": [],
+        "id": "chatcmpl-ours",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "public",
+        "usage": {"prompt_tokens": 9, "completion_tokens": 4, "extra": 1, **COST},
+    }
+    assert usages == [shown] * include_usage
 
 
-def test_usage_that_is_not_the_last_goes_out_as_it_came_before_what_follows_it() -> None:
-    usage = {"prompt_tokens": 9, "completion_tokens": 1}
+@pytest.mark.parametrize("include_usage", [True, False])
+def test_of_usage_in_every_chunk_the_last_one_goes_out(*, include_usage: bool) -> None:
     running = [
-        frame("up-1", {"content": word}).replace(
-            b'"usage":null', b'"usage":%b' % orjson.dumps(usage)
+        frame("up-1", {"content": word}, "stop" if word == "c" else None).replace(
+            b'"usage":null', b'"usage":{"prompt_tokens":9,"completion_tokens":%d}' % spoken
         )
-        for word in ("a", "b", "c")
+        for spoken, word in enumerate("abc", 1)
     ]
 
-    first, last = through(b"".join(running) + ending("up-1", 4, usage=True), REPORTED)
+    first, last = through(
+        b"".join(running) + b"data: [DONE]\n\n", REPORTED, include_usage=include_usage
+    )
 
-    assert [c["choices"][0]["delta"] for c in frames(first.decode())] == [
-        *({"content": word} for word in "abc"),
-        {},
-    ]
-    assert [c["usage"] for c in frames(first.decode())][:3] == [usage] * 3
-    assert frames(last.decode())[0]["usage"]["cost"] == 0.000123
+    chunks = frames(first.decode())
+    assert [c["choices"][0]["delta"] for c in chunks] == [{"content": word} for word in "abc"]
+    assert [c["usage"] for c in chunks if "usage" in c] == [None] * (3 * include_usage)
+    *usages, _ = frames(last.decode())
+    assert [c["usage"] for c in usages] == [
+        {"prompt_tokens": 9, "completion_tokens": 3, **COST}
+    ] * include_usage
 
 
 def test_a_stream_without_usage_gets_our_own_where_it_was_asked_for() -> None:
@@ -143,15 +160,17 @@ def test_a_stream_without_usage_gets_our_own_where_it_was_asked_for() -> None:
     assert through(data, COUNTED, include_usage=False)[1] == b"data: [DONE]\n\n"
 
 
-def test_words_in_the_frame_that_is_kept_back_are_counted() -> None:
+def test_words_beside_usage_are_counted_as_they_go_out() -> None:
     end = frame("up-1", {"content": " word word"}, "stop").replace(
         b'"usage":null', b'"usage":{"prompt_tokens":-1,"completion_tokens":2}'
     )
     stream = PassThroughStream(ChatRequest("public", (), {}), ANSWER)
-    stream.feed(frame("up-1", {"content": " word"}) + end + b"data: [DONE]\n\n")
+
+    sent = stream.feed(frame("up-1", {"content": " word"}) + end + b"data: [DONE]\n\n")
 
     assert (stream.usage, stream.count_relayed(), stream.count_relayed()) == (NO_USAGE, 3, 0)
-    assert b" word word" in stream.finish(COUNTED)
+    assert b" word word" in sent
+    assert stream.finish(COUNTED) == b"data: [DONE]\n\n"
 
 
 @pytest.mark.parametrize(
