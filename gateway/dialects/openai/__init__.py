@@ -13,10 +13,11 @@ from gateway.dialects.base import (
 )
 from gateway.dialects.openai import embeddings
 from gateway.dialects.openai.errors import render_error
-from gateway.dialects.openai.passthrough import PassThroughStream, patch_answer
+from gateway.dialects.openai.passthrough import PassThroughStream
 from gateway.dialects.openai.requests import check_request, read_body
 from gateway.dialects.openai.responses import render_answer, render_model, render_models
 from gateway.dialects.openai.stream import OpenAIStream
+from gateway.dialects.openai.whole import patch_answer
 from gateway.dialects.rate_headers import Headers, RateStandings, x_ratelimit_headers
 from gateway.dialects.receipts import Receipt
 from kernel.errors import TollgateError

@@ -10,15 +10,14 @@
 4. Nothing after the end counts, and before a choice has said why it ended there is none.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from billing.usage import Usage
 from gateway.chat import Answer, ChatRequest, StopReason
-from gateway.dialects.answer_bytes import CutAnswer, cut_answer
 from gateway.dialects.base import CutFrames
 from gateway.dialects.openai.chunk_heads import ChunkHeads
+from gateway.dialects.openai.spoken import count_chunk, objects_in
 from gateway.dialects.openai.stream import DONE, OpenAIStream
 from gateway.dialects.openai.twins import Twins
 from gateway.dialects.openai.usage import parse_usage, render_usage
@@ -93,7 +92,7 @@ class PassThroughStream:
         kept = [frame for frame in frames.split(b"\n\n") if frame]
         gone = 0
         while kept and gone < excess:
-            gone += _count_chunk(read_object(kept.pop().removeprefix(b"data: ")))
+            gone += count_chunk(read_object(kept.pop().removeprefix(b"data: ")))
         return CutFrames(b"".join(frame + b"\n\n" for frame in kept), gone)
 
     def cut_off(self, receipt: Receipt, reason: StopReason = StopReason.BUDGET) -> bytes:
@@ -136,7 +135,7 @@ class PassThroughStream:
             written = self._patch(frame.payload, chunk) if self._is_in_form else None
             text = self._write(chunk) if written is None else written
             sent = b"data: %b\n\n" % text
-            self._send(sent, _count_chunk(chunk), frames)
+            self._send(sent, count_chunk(chunk), frames)
             if written is not None and (said := _only_text(choices)) is not None:
                 self._twins.learn(frame.payload, sent, said)
         elif type(choices) is not list and not frame.name and not is_usage:
@@ -208,11 +207,11 @@ class PassThroughStream:
     def _check_calls(self, index: int, choice: dict[str, Any]) -> None:
         """Number the pieces of calls where a server does not: a name begins one. Name their end."""
         begun = self._calls.get(index, 0)
-        for call in _objects_in(choice["delta"].get("tool_calls")):
+        for call in objects_in(choice["delta"].get("tool_calls")):
             place = call.get("index")
             if type(place) is not int:
                 self._is_in_form = False
-                is_new = any(each.get("name") for each in _objects_in([call.get("function")]))
+                is_new = any(each.get("name") for each in objects_in([call.get("function")]))
                 call["index"] = place = begun if is_new else max(begun - 1, 0)
             begun = max(begun, place + 1)
         if begun:
@@ -253,63 +252,6 @@ def _odd() -> UpstreamError:
     return UpstreamError("The model's provider sent a frame of a wrong form.")
 
 
-@dataclass(frozen=True, slots=True)
-class PatchedAnswer:
-    """A whole answer under our id and model, and the provider's figures where it gave any.
-
-    ``reported`` is how those came.
-    """
-
-    cut: CutAnswer
-    choices: Sequence[Mapping[str, Any]]
-    reported: object
-    usage: Usage | None
-
-    def count(self) -> int:
-        """Return our own count of the tokens in its text."""
-        return sum(_count_message(choice.get("message")) for choice in self.choices)
-
-    def render(self, receipt: Receipt) -> bytes:
-        return self.cut.render(receipt.write(self.reported, render_usage(receipt.usage)))
-
-
-def patch_answer(body: bytes, answer: Answer) -> PatchedAnswer:
-    """Read and patch a whole answer.
-
-    Raises:
-        UpstreamError: for what is no chat completion.
-
-    """
-    parsed = read_object(body)
-    choices = parsed.get("choices")
-    if parsed.get("error") or any(choice.get("error") for choice in _objects_in(choices)):
-        raise _broken_off()
-    if not choices or not isinstance(choices, list) or not all(map(_is_whole, choices)):
-        raise UpstreamError("The model's provider sent an answer that is no completion.")
-    ours: dict[str, Any] = {"id": answer.completion_id, "model": answer.model}
-    misnamed = [choice for choice in choices if _is_misnamed(choice)]
-    for choice in misnamed:
-        choice["finish_reason"] = "tool_calls"
-    if misnamed:
-        ours["choices"] = choices
-    cut = cut_answer(body, parsed, ours)
-    reported = parsed.get("usage")
-    return PatchedAnswer(cut, choices, reported, parse_usage(reported))
-
-
-def _is_misnamed(choice: Mapping[str, Any]) -> bool:
-    """Tell whether calls end with ``stop``, which is mended as in a stream."""
-    return choice["finish_reason"] == "stop" and bool(choice["message"].get("tool_calls"))
-
-
-def _is_whole(choice: object) -> bool:
-    """Tell whether this is a message that says why it ended."""
-    if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
-        return False
-    reason = choice.get("finish_reason")
-    return isinstance(reason, str) and reason != ""
-
-
 def _only_text(choices: Sequence[Mapping[str, Any]]) -> str | None:
     """Return what a chunk says where it says nothing else: no role, no call, no end."""
     if len(choices) != 1 or choices[0]["finish_reason"] is not None:
@@ -317,40 +259,3 @@ def _only_text(choices: Sequence[Mapping[str, Any]]) -> str | None:
     delta = choices[0]["delta"]
     content = delta.get("content")
     return content if len(delta) == 1 and type(content) is str else None
-
-
-def _count_chunk(chunk: Mapping[str, Any]) -> int:
-    return sum(_count_message(choice["delta"]) for choice in chunk["choices"])
-
-
-def _count_message(said: object) -> int:
-    """Return our own count of a message, or of a piece of one."""
-    if not isinstance(said, dict):
-        return 0
-    content = said.get("content")
-    if len(said) == 1 and type(content) is str:  # almost all there are
-        return count_tokens(content)
-    return sum(map(count_tokens, _texts_in(said)))
-
-
-def _texts_in(said: Mapping[str, Any]) -> Iterator[str]:
-    yield from _texts_of(said.get("content"))
-    yield from _texts_of(said.get("reasoning_content") or said.get("reasoning"))
-    yield from _texts_of(said.get("refusal"))
-    calls = said.get("tool_calls")
-    functions = [call.get("function") for call in _objects_in(calls)]
-    for function in _objects_in([*functions, said.get("function_call")]):
-        yield from _texts_of(function.get("arguments"))
-
-
-def _texts_of(content: object) -> Iterator[str]:
-    if isinstance(content, str):
-        yield content
-    for part in _objects_in(content):
-        yield from _texts_of(part.get("text") or part.get("thinking"))
-
-
-def _objects_in(values: object) -> list[dict[str, Any]]:
-    if not isinstance(values, list):
-        return []
-    return [value for value in values if isinstance(value, dict)]

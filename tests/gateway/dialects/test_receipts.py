@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from billing.usage import NO_USAGE, Evidence, Usage
 from gateway.chat import Answer, ChatRequest
 from gateway.dialects.anthropic.passthrough import PassThroughStream as AnthropicPassThrough
-from gateway.dialects.openai.passthrough import PassThroughStream, patch_answer
+from gateway.dialects.openai.passthrough import PassThroughStream
+from gateway.dialects.openai.whole import patch_answer
 from gateway.dialects.receipts import Receipt, render_number
 from kernel.money import NANOS_PER_DOLLAR, Nanos
 from tests.calls import frames
