@@ -140,4 +140,13 @@ RECOUNTS: tuple[Equation, ...] = (
         join billing_hold h on h.request_id = u.request_id and h.closed_at >= l.at
         group by u.provider, u.model""",
     ),
+    Equation(
+        "R10",
+        "while the hourly recount runs, so does the proof: no two hours without one that ended",
+        """select 'proofs since ' || r.at, 0, 1
+        from (select max(at) as at from billing_reconciliationrun
+          where at > now() - interval '190 minutes' and at < now() - interval '2 hours') r
+        where r.at is not null
+          and not exists (select 1 from billing_proofrun p where p.at > r.at)""",
+    ),
 )

@@ -12,7 +12,7 @@ from billing import recounts
 from billing.budgets import BudgetSpec, add_budget
 from billing.database import connect_sync
 from billing.expiry import expire_holds
-from billing.models import CreditGrant, Hold, OutboxEvent, ReconciliationRun
+from billing.models import CreditGrant, Hold, OutboxEvent, ProofRun, ReconciliationRun
 from billing.notices.telling import tell
 from billing.reconciliation import Reconciliation, reconcile
 from billing.rollups import roll_up
@@ -68,7 +68,7 @@ def test_books_in_use_are_clean_and_the_run_is_kept(database: str) -> None:
         *(equation.number for equation in recounts.RECOUNTS),
         "D1",
     ]
-    assert len(recounts.RECOUNTS) == 16
+    assert len(recounts.RECOUNTS) == 17
     assert not OutboxEvent.objects.filter(kind="reconciliation.differs").exists()
     assert_proven(database)
 
@@ -275,3 +275,21 @@ def test_a_call_that_began_before_a_run_and_ended_after_it_is_told_by_the_next_a
     told = f"R9 1 calls of test other from {request.request_id}: 9000 ≠ 5000"
     assert told in next_run.differences
     assert told not in later_run.differences
+
+
+@pytest.mark.parametrize(
+    ("recounted", "proven", "told"),
+    [(150, 160, True), (150, None, True), (150, 140, False), (90, None, False), (600, 610, False)],
+)
+def test_two_hours_of_recounts_without_a_proof_that_ended_are_told(
+    database: str, recounted: int, proven: int | None, *, told: bool
+) -> None:
+    at, seen = clock.now(), {"is_clean": True, "duration_ms": 1}
+    if proven is not None:
+        ProofRun.objects.create(at=at - timedelta(minutes=proven), report={"equations": []}, **seen)
+    then = at - timedelta(minutes=recounted)
+    ReconciliationRun.objects.create(at=then, hours=3, report=[], **seen)
+
+    (finding,) = [each for each in run(database).findings if each.number == "R10"]
+
+    assert [row[1:] for row in finding.rows] == [["0", "1"]] * told
