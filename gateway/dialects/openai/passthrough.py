@@ -59,7 +59,6 @@ class PassThroughStream:
         self._fault: UpstreamError | None = None
         self._last: _Kept | None = None
         self._relayed_tokens = 0
-        self._speakers: set[int] = set()
         self._begun: set[int] = set()
         self._ended: set[int] = set()
         self._calls: dict[int, int] = {}
@@ -221,18 +220,21 @@ class PassThroughStream:
                 choice["finish_reason"] = "tool_calls"
 
     def _check_said(self, index: int, choice: dict[str, Any], delta: dict[str, Any]) -> None:
-        """Leave out of a choice's later pieces what clients would join or stumble over."""
-        self._begun.add(index)
+        """Say who speaks, once; leave out of later pieces what clients would stumble over."""
         if choice["finish_reason"]:
             self._ended.add(index)
         if "tool_calls" in delta or index in self._calls:
             self._check_calls(index, choice)
-        if "role" in delta:
-            if index in self._speakers:
+        if index not in self._begun:
+            self._begun.add(index)
+            if "role" not in delta:
                 self._is_in_form = False
-                del delta["role"]
-            self._speakers.add(index)
-        elif "content" in delta and delta["content"] is None:
+                choice["delta"] = {"role": "assistant", **delta}
+            return
+        if "role" in delta:
+            self._is_in_form = False
+            del delta["role"]
+        if "content" in delta and delta["content"] is None:
             self._is_in_form = False
             del delta["content"]
 

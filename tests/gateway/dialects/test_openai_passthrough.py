@@ -220,6 +220,21 @@ def test_a_role_is_said_once_and_a_null_is_no_content_of_later_pieces() -> None:
     assert got.tokens == 1 + 2
 
 
+def test_who_speaks_is_said_in_the_first_chunk_of_each_choice_and_there_alone() -> None:
+    first = openai_frame({"content": "a"})
+    second = first.replace(b'"index":0', b'"index":1')
+    late = openai_frame({"role": "assistant", "content": None})
+    ends = [END, END.replace(b'"index":0', b'"index":1')]
+
+    got = through_openai([first, second, first, late, *ends, DONE], n=2)
+
+    assert [chunk["choices"][0]["delta"] for chunk in chunks_of(got)] == [
+        *[{"role": "assistant", "content": "a"}] * 2,
+        {"content": "a"},
+        *[{}] * 3,
+    ]
+
+
 def test_all_that_is_said_is_counted_in_whichever_field() -> None:
     deltas: list[dict[str, Any]] = [
         {"content": "a b"},

@@ -82,7 +82,7 @@ def through(data: bytes, receipt: Receipt, *, include_usage: bool = True) -> tup
 
 
 def test_the_last_usage_of_a_stream_is_kept_back_and_says_the_cost() -> None:
-    said = frame("up-1", {"content": " word"})
+    said = frame("up-1", {"role": "assistant", "content": " word"})
 
     first, last = through(said + ending("up-1", 4, usage=True), REPORTED)
 
@@ -141,7 +141,7 @@ def test_of_usage_in_every_chunk_the_last_one_goes_out(*, include_usage: bool) -
     )
 
     chunks = frames(first.decode())
-    assert [c["choices"][0]["delta"] for c in chunks] == [{"content": word} for word in "abc"]
+    assert [c["choices"][0]["delta"]["content"] for c in chunks] == ["a", "b", "c"]
     assert [c["usage"] for c in chunks if "usage" in c] == [None] * (3 * include_usage)
     *usages, _ = frames(last.decode())
     assert [c["usage"] for c in usages] == [
