@@ -9,7 +9,6 @@ from gateway.idempotency import MOST_BYTES as MOST_KEPT_BYTES
 from kernel import clock
 from kernel.errors import TollgateError
 from kernel.ids import new_request_id
-from kernel.log import logger
 
 Send = Callable[[Any], Awaitable[None]]
 JSON = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
@@ -19,7 +18,6 @@ STREAM = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
-log = logger(__name__)
 
 
 class Call:
@@ -89,7 +87,6 @@ class Call:
         self.recording += frames
         if len(self.recording) > MOST_KEPT_BYTES:
             self.recording = None
-            log.warning("answer_too_large_to_keep", request=self.request_id)
 
     async def keep_alive(self) -> None:
         """Show a stream's caller that the answer is still awaited; begins the stream if need be."""

@@ -6,6 +6,8 @@
    409 while it runs, 422 when their body differs.
 4. The answer is stored, sealed, before its last bytes leave; so a caller who missed them finds it.
    A call that ended without a whole answer leaves its key free.
+5. Of an answer that is too large to store, that is stored: whoever asks again hears so, and nothing
+   runs. It has been charged, and a key must not make it anew for nothing.
 
 Sending the header is the consent to keep the answer for 24 hours.
 """
@@ -24,11 +26,17 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from accounts.principal import Principal
 from kernel import failpoints
-from kernel.errors import BadRequestError, IdempotencyReusedError, UnavailableError
+from kernel.errors import (
+    AnswerNotKeptError,
+    BadRequestError,
+    IdempotencyReusedError,
+    UnavailableError,
+)
 from kernel.log import logger
 from kernel.waiting import within
 
 MOST_BYTES = 32 * 2**20
+_NOT_KEPT = b""
 _KEY = re.compile(rb"[\x20-\x7e]{1,255}")
 FIND: LiteralString = """
 select idem_body, is_stream, sealed from billing_idempotentanswer
@@ -52,8 +60,10 @@ class Once:
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
+    """A whole answer; without content, one that was too large to be kept."""
+
     is_stream: bool
-    content: bytes
+    content: bytes | None
 
 
 def read_once(
@@ -92,6 +102,7 @@ class AnswerStore:
 
         Raises:
             IdempotencyReusedError: when the key stands for another body.
+            AnswerNotKeptError: when the answer was too large.
             UnavailableError: when the database does not answer in time.
 
         """
@@ -99,7 +110,8 @@ class AnswerStore:
             row = await within(self._wait_s, self._read(once))
             if row is None:
                 return None
-            content = self._fernet.decrypt(bytes(row[2]))
+            sealed = bytes(row[2])
+            content = self._fernet.decrypt(sealed) if sealed else _NOT_KEPT
         except TimeoutError as error:
             raise UnavailableError(
                 "The Idempotency-Key cannot be checked at the moment; try again shortly.",
@@ -113,14 +125,20 @@ class AnswerStore:
             raise IdempotencyReusedError(
                 "This Idempotency-Key was used for another request body; use a new key."
             )
+        if not sealed:
+            raise AnswerNotKeptError(
+                "This request has been answered, and the answer was too large to be kept. Use a new "
+                "Idempotency-Key to run it again."
+            )
         return StoredAnswer(row[1], content)
 
     async def keep(self, once: Once, answer: StoredAnswer) -> None:
         """Store a whole answer. A failure is logged: then the request may be sent anew."""
-        if len(answer.content) > MOST_BYTES:
-            log.warning("answer_too_large_to_keep", bytes=len(answer.content))
-            return
-        sealed = self._fernet.encrypt(answer.content)
+        sealed = _NOT_KEPT
+        if answer.content is not None and len(answer.content) <= MOST_BYTES:
+            sealed = self._fernet.encrypt(answer.content)
+        else:
+            log.warning("answer_too_large_to_keep", is_stream=answer.is_stream)
         row = (once.org_id, once.key, once.body, answer.is_stream, sealed)
         try:
             await within(self._wait_s, self._write(row))

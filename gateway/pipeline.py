@@ -79,6 +79,7 @@ async def _begin(call: Call, runtime: Runtime, admission: Admission) -> _Begun |
     asked = read_asked(runtime.cache, call, principal)
     stored = once and await runtime.answers.find(once)
     if stored:
+        assert stored.content is not None, "what was not kept is said as an error"
         await call.replay(stored.content, is_stream=stored.is_stream)
         return None
     hit = asked and await asked.find(plans)

@@ -5,6 +5,7 @@ sends its last bytes. No task, log line or object is made per chunk; a caller th
 holds up ``send``, and with it the reading from upstream.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from billing.holds import Outcome
@@ -151,8 +152,10 @@ class Relay:
         await self._end_stream(None, stream.finish(await self._sale.receipt()))
 
     async def _end_stream(self, reason: StopReason | None, last: bytes) -> None:
-        if self._keep is not None and self._call.recording is not None:
-            await self._keep(StoredAnswer(True, bytes(self._call.recording) + last))
+        if self._keep is not None:
+            said = self._call.recording
+            content = None if said is None else bytes(said) + last
+            await self._keep(StoredAnswer(True, content))
         outcome = Outcome.BUDGET_EXHAUSTED if reason is StopReason.BUDGET else Outcome.COMPLETED
         self._sale.complete(outcome)
         await self._call.finish(last)
@@ -240,7 +243,12 @@ class Relay:
 
     async def _end_whole(self, body: bytes) -> None:
         if self._keep is not None:
-            await self._keep(StoredAnswer(False, body))
+            try:
+                await self._keep(StoredAnswer(False, body))
+            except asyncio.CancelledError:
+                # it may be stored by now: who asks again is to be charged once, not twice or never
+                self._sale.complete(Outcome.COMPLETED)
+                raise
         self._sale.complete(Outcome.COMPLETED)
         await self._call.answer(body)
 

@@ -123,6 +123,12 @@ class IdempotencyReusedError(TollgateError):
     default_code = "idempotency_key_reused"
 
 
+class AnswerNotKeptError(TollgateError):
+    http_status = 409
+    kind = "invalid_request_error"
+    default_code = "idempotent_answer_not_kept"
+
+
 class LargeHeadersError(TollgateError):
     http_status = 431
     kind = "invalid_request_error"
