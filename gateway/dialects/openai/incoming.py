@@ -1,8 +1,8 @@
 """An upstream's stream as neutral events, for callers of another dialect, who ask for one choice.
 
 Servers differ: some name a call again with each piece, some number none, some end calls with
-``stop``, some add to several calls in turns. Arguments that are no JSON object at the end are an
-upstream's fault, said before the caller takes them for good.
+``stop``, some add to several calls in turns, some say content in parts. Arguments that are no JSON
+object at the end are an upstream's fault, said before the caller takes them for good.
 """
 
 from collections.abc import Mapping, Sequence
@@ -82,12 +82,10 @@ class EventReader:
         delta = choice.get("delta") or {}
         if not isinstance(delta, dict):
             raise _odd()
-        thought = _text(delta, "reasoning_content") or _text(delta, "reasoning")
-        if thought:
-            self._say(ThinkingDelta(0, thought, count_tokens(thought)), events)
-        text = _text(delta, "content") + _text(delta, "refusal")
-        if text:
-            self._say(TextDelta(0, text, count_tokens(text)), events)
+        self._think(_text(delta, "reasoning_content") or _text(delta, "reasoning"), events)
+        if isinstance(delta.get("content"), list):
+            self._read_parts(delta.pop("content"), events)
+        self._speak(_text(delta, "content") + _text(delta, "refusal"), events)
         calls = delta.get("tool_calls") or []
         if not isinstance(calls, list):
             raise _odd()
@@ -96,6 +94,24 @@ class EventReader:
         reason = choice.get("finish_reason")
         if reason and not self._is_finished:  # an empty one is none, as some servers write it
             self._finish(str(reason), choice.get("stop_reason"), events)
+
+    def _read_parts(self, parts: list[Any], events: list[StreamEvent]) -> None:
+        """Read content in parts; those of other types have no counterpart."""
+        for part in map(_holder, parts):
+            self._speak(_text(part, "text"), events)
+            thinking = part.get("thinking")
+            if isinstance(thinking, list):
+                self._think("".join(_text(_holder(each), "text") for each in thinking), events)
+            else:
+                self._think(_text(part, "thinking"), events)
+
+    def _think(self, thought: str, events: list[StreamEvent]) -> None:
+        if thought:
+            self._say(ThinkingDelta(0, thought, count_tokens(thought)), events)
+
+    def _speak(self, text: str, events: list[StreamEvent]) -> None:
+        if text:
+            self._say(TextDelta(0, text, count_tokens(text)), events)
 
     def _say(self, event: StreamEvent, events: list[StreamEvent]) -> None:
         if self._calls is None:
@@ -139,6 +155,12 @@ class EventReader:
         if not self._is_finished:
             raise UpstreamError("The model's provider broke off its answer.")
         self.is_done = True
+
+
+def _holder(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _odd()
+    return value
 
 
 def _text(holder: Mapping[str, Any], name: str) -> str:

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from billing.pricing import Price
 from billing.usage import Evidence, Usage
-from gateway.chat import Answer, ChoiceFinished, StopReason, StreamEvent, TextDelta, UsageReported
+from gateway.chat import (
+    Answer,
+    ChoiceFinished,
+    StopReason,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    UsageReported,
+)
 from gateway.dialects import anthropic, openai
 from gateway.dialects.anthropic.incoming import EventReader as AnthropicReader
 from gateway.dialects.anthropic.passthrough import PassThroughStream
@@ -224,6 +232,46 @@ def test_the_habits_of_openai_servers_are_understood() -> None:
         "ChoiceFinished",
     ]
     assert events[-1] == ChoiceFinished(0, StopReason.TOOL_CALLS)
+
+
+def test_parts_of_content_are_read_each_as_what_it_is() -> None:
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}, {"type": "x"}]}
+    parts = [
+        {"type": "thinking", "thinking": "So"},
+        thinking,
+        {"type": "text", "text": "Yes"},
+        {"type": "reference", "reference_ids": [1]},
+        {"type": "text", "text": ""},
+    ]
+
+    events = read(OpenAIReader(), [openai_frame({"content": parts}, "stop") + DONE])
+
+    assert events == [
+        ThinkingDelta(0, "So", 1),
+        ThinkingDelta(0, "Hm", 1),
+        TextDelta(0, "Yes", 1),
+        ChoiceFinished(0, StopReason.END),
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        5,
+        {"text": "secret"},
+        ["secret"],
+        [{"type": "text"}, 5],
+        [{"type": "text", "text": 5}],
+        [{"type": "text", "text": ["secret"]}],
+        [{"type": "thinking", "thinking": 5}],
+        [{"type": "thinking", "thinking": ["secret"]}],
+    ],
+)
+def test_content_of_another_form_is_a_fault(content: Any) -> None:
+    fault = fault_of(OpenAIReader(), openai_frame({"content": content}), DONE)
+
+    assert isinstance(fault, UpstreamError)
+    assert "secret" not in fault.message
 
 
 def test_an_empty_reason_is_none() -> None:
