@@ -162,6 +162,15 @@ begin
   return coalesce(v_out, '[]');
 end $$;
 
+-- What an event of a reached threshold says.
+create or replace function budget_reached(b billing_budget, w billing_budgetwindow, p_percent int,
+  p_used bigint) returns jsonb language sql stable as $$
+  select jsonb_build_object('budget', (b).id, 'percent', p_percent,
+    'unit', case when (b).limit_tokens is null then 'nanos' else 'tokens' end,
+    'used', p_used::text, 'limit', coalesce((b).limit_tokens, (b).limit_nanos)::text,
+    'window_start', (w).window_start, 'window_end', (w).window_end)
+$$;
+
 -- Tell of thresholds that these windows' settled use has reached for the first time. A threshold is
 -- told once a window; raising a limit well above the use arms it again (billing/budgets.py).
 create or replace function note_budget_alerts(p_budgets bigint[], p_starts timestamptz[]) returns int
@@ -169,8 +178,7 @@ language plpgsql as $$
 declare v_told int;
 begin
   with reached as (
-    select b.org_id, w.budget_id, w.window_start, w.window_end, t.percent, u.used, u.limit_amount,
-      b.limit_tokens is not null as is_tokens
+    select w.budget_id, w.window_start, t.percent, u.used
     from unnest(p_budgets, p_starts) n(budget, start)
     join billing_budgetwindow w on w.budget_id = n.budget and w.window_start = n.start
     join billing_budget b on b.id = w.budget_id
@@ -185,11 +193,11 @@ begin
     on conflict do nothing returning budget_id, window_start, percent
   )
   insert into billing_outboxevent (org_id, kind, payload, created_at)
-  select r.org_id, 'budget.threshold_reached', jsonb_build_object('budget', r.budget_id,
-    'percent', r.percent, 'unit', case when r.is_tokens then 'tokens' else 'nanos' end,
-    'used', r.used::text, 'limit', r.limit_amount::text, 'window_start', r.window_start,
-    'window_end', r.window_end), clock_timestamp()
-  from told t join reached r using (budget_id, window_start, percent);
+  select b.org_id, 'budget.threshold_reached', budget_reached(b, w, t.percent, r.used),
+    clock_timestamp()
+  from told t join reached r using (budget_id, window_start, percent)
+  join billing_budget b on b.id = t.budget_id
+  join billing_budgetwindow w on w.budget_id = t.budget_id and w.window_start = t.window_start;
   get diagnostics v_told = row_count;
   return v_told;
 end $$;

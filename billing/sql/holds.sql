@@ -149,6 +149,28 @@ language sql stable as $$
   order by u.unit desc, u.most - u.settled - u.held, b.id limit 1
 $$;
 
+-- Tell that a budget is used up when it first refuses a call in a window: what is settled stops short of
+-- the limit, because a call must fit as a whole. Told once a window, by this or by its settled use
+-- (note_budget_alerts). A call that exceeds the whole limit says nothing of what is used.
+create or replace function note_budget_refusal(p_request hold_request, p_budget bigint) returns void
+language sql as $$
+  with told as (
+    insert into billing_budgetalert (budget_id, window_start, percent, told_at)
+    select b.id, t.start, 100, clock_timestamp()
+    from unnest(p_request.budget_ids, p_request.starts) t(budget, start)
+    join billing_budget b on b.id = t.budget
+    where b.id = p_budget and 100 = any(b.alert_percents) and case when b.limit_tokens is null
+      then p_request.amount <= b.limit_nanos else p_request.tokens <= b.limit_tokens end
+    on conflict do nothing returning budget_id, window_start, percent
+  )
+  insert into billing_outboxevent (org_id, kind, payload, created_at)
+  select b.org_id, 'budget.threshold_reached', budget_reached(b, w, t.percent, case
+    when b.limit_tokens is null then w.settled_nanos + w.held_nanos
+    else w.settled_tokens + w.held_tokens end), clock_timestamp()
+  from told t join billing_budget b on b.id = t.budget_id
+  join billing_budgetwindow w on w.budget_id = t.budget_id and w.window_start = t.window_start
+$$;
+
 create or replace function credit_refusal(p_request hold_request, p_now timestamptz) returns jsonb
 language sql stable as $$
   select jsonb_build_object('why', 'credit', 'needed', p_request.amount,
@@ -328,6 +350,8 @@ begin
       else
         v_why := coalesce(credit_refusal(v_one, p_now), '{"why": "credit", "needed": 0, "available": 0}');
       end if;
+    else
+      perform note_budget_refusal(v_one, (v_why->>'budget')::bigint);
     end if;
     v_answer := v_answer || jsonb_build_array(jsonb_build_array(v_one.r, v_why));
   end loop;

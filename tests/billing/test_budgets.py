@@ -161,6 +161,69 @@ def test_each_threshold_is_told_once_a_window_and_armed_again_well_above_the_use
     assert_proven(database)
 
 
+@pytest.mark.parametrize("unit", ["limit_nanos", "limit_tokens"])
+def test_a_hard_budget_that_refuses_is_told_once_as_used_up_and_not_again_by_what_settles(
+    database: str, unit: str
+) -> None:
+    acme = make_tenant()
+    version, price = make_price(output_usd="1.00")
+    budget(acme, **{unit: 10_000}, alert_percents=[100])
+    scale = 1_000 if unit == "limit_nanos" else 1
+    running = asking(acme, version, 7_000, 7_000)
+    run_tick(database, holds=[running])
+
+    refused = [asking(acme, version, 4_000, 4_000) for _ in range(3)]
+    answers = [run_tick(database, holds=refused[:2]), run_tick(database, holds=refused[2:])]
+    after_refusals = told(acme)
+    settled = settlement(running.request_id, price, input_tokens=0, output_tokens=7_000 // scale)
+    run_tick(database, closings=[settled])
+    rest = asking(acme, version, 3_000, 3_000)
+    run_tick(database, holds=[rest])
+    closing = settlement(rest.request_id, price, input_tokens=0, output_tokens=3_000 // scale)
+    run_tick(database, closings=[closing])
+
+    whys = [refusal and refusal.why for answer in answers for refusal in answer.held.values()]
+    assert whys == ["budget"] * 3
+    assert after_refusals == [(100, "7000")]
+    assert told(acme) == after_refusals
+    assert_proven(database)
+
+
+def test_what_is_told_by_its_use_is_not_told_again_by_a_refusal(database: str) -> None:
+    acme = make_tenant()
+    version, price = make_price(output_usd="1.00")
+    budget(acme, limit_nanos=10_000, alert_percents=[100])
+
+    use(database, acme, version, price, 10)
+    run_tick(database, holds=[hold_request(acme, version, 1_000)])
+
+    assert told(acme) == [(100, "10000")]
+
+
+@pytest.mark.parametrize(
+    ("how", "nanos"),
+    [
+        ({"limit_nanos": 10_000}, 10_001),
+        ({"limit_nanos": 10_000, "alert_percents": [50, 80]}, 5_001),
+    ],
+    ids=["a call beyond the whole limit", "nobody asked for 100 %"],
+)
+def test_a_refusal_that_says_nothing_of_what_is_used_is_not_told(
+    database: str, how: dict[str, Any], nanos: int
+) -> None:
+    acme = make_tenant()
+    version, _ = make_price()
+    budget(acme, **how)
+    run_tick(database, holds=[hold_request(acme, version, 5_000)])
+
+    answer = run_tick(database, holds=[hold_request(acme, version, nanos)])
+
+    (refusal,) = answer.held.values()
+    assert refusal is not None
+    assert refusal.why == "budget"
+    assert told(acme) == []
+
+
 @pytest.mark.parametrize(
     "how",
     [
