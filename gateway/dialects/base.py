@@ -61,16 +61,15 @@ class CutFrames:
 class PassThrough(Protocol):
     """One streamed answer of an upstream that speaks the caller's dialect, on its way through.
 
-    ``usage`` and ``is_done`` fill as it goes.
+    ``usage`` and ``is_done`` fill as it goes; ``uncounted_tokens`` are those relayed since the last
+    count, by our own tokenizer.
     """
 
     usage: Usage | None
     is_done: bool
 
     @property
-    def uncounted_frames(self) -> int:
-        """How many pieces wait to be counted."""
-        ...
+    def uncounted_tokens(self) -> int: ...
 
     def feed(self, data: bytes) -> bytes:
         """Take what arrived and return the frames that may go out now; maybe nothing.
@@ -82,7 +81,7 @@ class PassThrough(Protocol):
         ...
 
     def count_relayed(self) -> int:
-        """Return our own count of the tokens relayed since the last count."""
+        """Return ``uncounted_tokens``, and count from there."""
         ...
 
     def cut(self, frames: bytes, excess: int) -> CutFrames:

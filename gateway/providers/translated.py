@@ -131,7 +131,7 @@ async def open_translated(
     try:
         return TranslatedUpstream(await opening, reader, filters)
     except BadRequestError as error:
-        raise BadRequestError(error.message) from error
+        raise BadRequestError(error.message, code=error.code) from error
 
 
 class ChoiceByChoice:

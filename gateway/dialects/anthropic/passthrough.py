@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from billing.usage import Usage
+from billing.usage import Usage, follow
 from gateway.chat import Answer, ChoiceFinished, StopReason
 from gateway.dialects.answer_bytes import CutAnswer, cut_answer
 from gateway.dialects.anthropic.frames import Frame, FrameReader
@@ -38,13 +38,28 @@ class PassThroughStream:
     and without its last brace; ``_has_reason`` tells whether it says why.
     """
 
+    __slots__ = (
+        "_answer",
+        "_blocks",
+        "_end",
+        "_fault",
+        "_figures",
+        "_has_reason",
+        "_is_started",
+        "_open",
+        "_reader",
+        "_reported",
+        "is_done",
+        "uncounted_tokens",
+        "usage",
+    )
+
     def __init__(self, answer: Answer) -> None:
         self.usage: Usage | None = None
         self.is_done = False
-        self.uncounted_frames = 0
+        self.uncounted_tokens = 0
         self._answer = answer
         self._reader = FrameReader()
-        self._relayed_tokens = 0
         self._figures: dict[str, Any] = {}
         self._end: bytes | None = None
         self._reported: object = None
@@ -70,11 +85,12 @@ class PassThroughStream:
                 raise
             self._fault = error  # what came before it goes out, however the bytes were cut
         if self.is_done:
-            self.usage = parse_usage(self._figures)
+            self.usage = follow(self.usage, parse_usage(self._figures))
         return b"".join(frames)
 
     def count_relayed(self) -> int:
-        relayed, self._relayed_tokens, self.uncounted_frames = self._relayed_tokens, 0, 0
+        """See ``PassThrough.count_relayed``."""
+        relayed, self.uncounted_tokens = self.uncounted_tokens, 0
         return relayed
 
     def cut(self, frames: bytes, excess: int) -> CutFrames:
@@ -105,8 +121,7 @@ class PassThroughStream:
         """Take a frame and tell whether it goes out now."""
         if frame.kind == "content_block_delta":  # almost all there are
             self._check_open(frame.index)
-            self._relayed_tokens += frame.count_spoken()
-            self.uncounted_frames += 1
+            self.uncounted_tokens += frame.count_spoken()
         elif frame.kind == "error":
             raise frame.fault()
         elif frame.kind == "message_start":
@@ -122,8 +137,7 @@ class PassThroughStream:
         match frame.kind:
             case "content_block_start":
                 self._start(frame.index)
-                self._relayed_tokens += frame.count_spoken()
-                self.uncounted_frames += 1
+                self.uncounted_tokens += frame.count_spoken()
             case "content_block_stop":
                 self._check_open(frame.index)
                 self._open = None
@@ -176,6 +190,7 @@ class PassThroughStream:
         """Take cumulative figures: a later one replaces an earlier one, an absent one does not."""
         if isinstance(usage, dict):
             self._figures.update({name: n for name, n in usage.items() if n is not None})
+            self.usage = follow(self.usage, parse_usage(self._figures))
 
 
 def _mixed() -> UpstreamError:

@@ -24,13 +24,17 @@ from kernel.errors import TollgateError
 
 
 class OpenAIDialect:
-    """Implements ``Dialect`` by handing on to the modules beside it."""
+    """Implements ``Dialect`` by handing on to the modules beside it.
+
+    ``prompt`` is the field that holds it.
+    """
 
     name = "openai"
     endpoint = "chat.completions"
     id_prefix = "chatcmpl-"
     prefers_x_api_key = False
     keep_alive = b": keep-alive\n\n"
+    prompt = "messages"
 
     def read_body(self, body: bytes) -> Envelope:
         return read_body(body)
@@ -60,7 +64,7 @@ class OpenAIDialect:
         return error.http_status
 
     def render_error(self, error: TollgateError, request_id: str) -> bytes:  # the header says it
-        return render_error(error)
+        return render_error(error, self.prompt)
 
     def rate_headers(self, standings: RateStandings) -> Headers:
         return x_ratelimit_headers(standings)
@@ -76,6 +80,7 @@ class EmbeddingsDialect(OpenAIDialect):
     """The same wire's embeddings: never streamed."""
 
     endpoint = "embeddings"
+    prompt = "input"
 
     def read_body(self, body: bytes) -> Envelope:
         return embeddings.read_body(body)

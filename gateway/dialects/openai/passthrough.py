@@ -13,7 +13,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from billing.usage import Usage
+from billing.usage import Usage, follow
 from gateway.chat import Answer, ChatRequest, StopReason
 from gateway.dialects.base import CutFrames
 from gateway.dialects.openai.chunk_heads import ChunkHeads
@@ -35,13 +35,33 @@ _SHARED = ("system_fingerprint", "service_tier")
 class PassThroughStream:
     """Implements ``PassThrough``. ``_last`` is what the last usage goes out in.
 
-    ``_is_in_form`` tells of the chunk in hand whether its bytes may go out as they came.
+    ``_is_in_form`` tells of the chunk in hand whether its bytes may go out as they came. ``_begun``
+    and ``_ended`` are choices, a bit each.
     """
+
+    __slots__ = (
+        "_answer",
+        "_begun",
+        "_calls",
+        "_ended",
+        "_fault",
+        "_heads",
+        "_include_usage",
+        "_is_in_form",
+        "_last",
+        "_ours",
+        "_reader",
+        "_request",
+        "_twins",
+        "is_done",
+        "uncounted_tokens",
+        "usage",
+    )
 
     def __init__(self, request: ChatRequest, answer: Answer) -> None:
         self.usage: Usage | None = None
         self.is_done = False
-        self.uncounted_frames = 0
+        self.uncounted_tokens = 0
         self._request = request
         self._answer = answer
         self._include_usage = request.include_usage
@@ -58,9 +78,8 @@ class PassThroughStream:
         # what came before it goes out first, however the bytes were cut
         self._fault: UpstreamError | None = None
         self._last: _Kept | None = None
-        self._relayed_tokens = 0
-        self._begun: set[int] = set()
-        self._ended: set[int] = set()
+        self._begun = 0
+        self._ended = 0
         self._calls: dict[int, int] = {}
 
     def feed(self, data: bytes) -> bytes:
@@ -83,8 +102,8 @@ class PassThroughStream:
         return b"".join(frames)
 
     def count_relayed(self) -> int:
-        """Return our own count of the tokens relayed since the last count."""
-        relayed, self._relayed_tokens, self.uncounted_frames = self._relayed_tokens, 0, 0
+        """See ``PassThrough.count_relayed``."""
+        relayed, self.uncounted_tokens = self.uncounted_tokens, 0
         return relayed
 
     def cut(self, frames: bytes, excess: int) -> CutFrames:
@@ -160,7 +179,7 @@ class PassThroughStream:
         """Take usage out of a chunk; a later one takes the place of an earlier one."""
         self._is_in_form = False
         usage = chunk.pop("usage")
-        self.usage = parse_usage(usage)
+        self.usage = follow(self.usage, parse_usage(usage))
         if self._include_usage:
             # what else is said beside choices goes out with them
             said = {name: chunk[name] for name in _SHARED if name in chunk}
@@ -170,8 +189,7 @@ class PassThroughStream:
 
     def _send(self, frame: bytes, tokens: int, frames: list[bytes]) -> None:
         frames.append(frame)
-        self._relayed_tokens += tokens
-        self.uncounted_frames += 1
+        self.uncounted_tokens += tokens
 
     def _check(self, choices: object) -> None:
         """Bring the choices of a chunk into the contract's form.
@@ -221,12 +239,13 @@ class PassThroughStream:
 
     def _check_said(self, index: int, choice: dict[str, Any], delta: dict[str, Any]) -> None:
         """Say who speaks, once; leave out of later pieces what clients would stumble over."""
+        mark = 1 << index
         if choice["finish_reason"]:
-            self._ended.add(index)
+            self._ended |= mark
         if "tool_calls" in delta or index in self._calls:
             self._check_calls(index, choice)
-        if index not in self._begun:
-            self._begun.add(index)
+        if not self._begun & mark:
+            self._begun |= mark
             if "role" not in delta:
                 self._is_in_form = False
                 choice["delta"] = {"role": "assistant", **delta}

@@ -19,6 +19,7 @@ class ResponsesDialect(OpenAIDialect):
     name = "responses"
     endpoint = "responses"
     id_prefix = "resp_"
+    prompt = "input"
 
     def read_body(self, body: bytes) -> Envelope:
         return requests.read_body(body)
