@@ -47,4 +47,18 @@ class Usage(NamedTuple):
 
 
 NO_USAGE = Usage()
+SHRUNK = Usage(output=-1)
 BUCKETS: tuple[str, ...] = Usage._fields
+
+
+def follow(before: Usage | None, after: Usage | None) -> Usage | None:
+    """Return the figures that stand once a provider has said ``after`` on top of ``before``.
+
+    What a provider counts grows while it writes. Figures of it that shrink are ``SHRUNK``, which
+    nobody believes, and so is what it says after them.
+    """
+    if after is None or before is SHRUNK:
+        return before
+    if before is not None and after.completion_tokens < before.completion_tokens:
+        return SHRUNK
+    return after

@@ -9,7 +9,7 @@ from typing import Literal
 
 from billing.holds import Act, Closing, Outcome
 from billing.pricing import Price
-from billing.usage import Evidence, Usage
+from billing.usage import Evidence, Usage, follow
 from kernel import clock
 from kernel.log import logger
 
@@ -55,6 +55,7 @@ class Meter:
     is_doubted: bool = False
     started_at: float = field(default_factory=clock.monotonic)
     first_token_at: float | None = None
+    _said: Usage | None = None
     _marked_tokens: int = 0
     _marked_at: float = field(default_factory=clock.monotonic)
 
@@ -73,8 +74,9 @@ class Meter:
 
         Tokens are cut differently everywhere, so figures may differ from our own count of what was
         relayed, but not beyond all reason; ours is complete by the time figures come. The last
-        figures count, also those that are not believed.
+        figures count, also those that are not believed; figures that shrink are not.
         """
+        self._said = usage = follow(self._said, usage) or usage
         is_believed = (
             0 < usage.prompt_tokens <= ABSURD * self.most_input
             and 0 <= usage.completion_tokens <= ABSURD * self.most_output

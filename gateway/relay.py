@@ -21,6 +21,7 @@ from gateway.chat import (
 )
 from gateway.dialects.base import PassThrough, StreamRenderer
 from gateway.idempotency import StoredAnswer
+from gateway.metering import CHECKPOINT_TOKENS
 from gateway.providers.base import ByteUpstream, EventUpstream, Upstream
 from gateway.sale import Sale
 from gateway.watch import Patience, Watch
@@ -29,10 +30,7 @@ from kernel.log import logger
 
 MOST_ANSWER_BYTES = 64 * 2**20
 Keep = Callable[[StoredAnswer], Awaitable[None]]
-COUNT_EVERY = 32
 COUNT_BYTES = 64 * 1024
-# No server spends fewer bytes of frame on a token; so this never guesses too few tokens.
-BYTES_PER_TOKEN = 8
 # A provider's tokens may be fewer than ours for the same text, but not by more than this.
 OVERRUN = 4
 OVERRUN_SLACK_TOKENS = 16
@@ -166,7 +164,7 @@ class Relay:
         while data := await upstream.read():
             size += len(data)
             frames = stream.feed(data)
-            if tranches.is_tight(meter.output_tokens + len(frames) // BYTES_PER_TOKEN):
+            if tranches.is_tight(meter.output_tokens + stream.uncounted_tokens):
                 meter.add(stream.count_relayed())
                 tranches.extend_ahead(meter.output_tokens)
                 if not await tranches.cover(meter.output_tokens):
@@ -176,7 +174,9 @@ class Relay:
                     return StopReason.BUDGET
             if frames:
                 await self._send(frames)
-            is_much = stream.uncounted_frames >= COUNT_EVERY or size - counted >= COUNT_BYTES
+            is_much = (
+                stream.uncounted_tokens >= CHECKPOINT_TOKENS or size - counted >= COUNT_BYTES
+            )
             if is_much or not meter.output_tokens or meter.is_late:
                 counted = size
                 meter.add(stream.count_relayed())

@@ -4,7 +4,7 @@ A request's own field ``mock`` says how to answer, since unknown fields pass thr
 ``chunks`` (64), ``delay_ms`` between them (0), ``usage`` (true, false for none, or an object to
 report as it is), ``fail_after`` chunks (never), ``stall_after`` chunks (never), ``head_after_ms``
 and ``first_after_ms`` (0) for the answer's head and first chunk, ``comments`` (false) each 100 ms
-of a stall, ``status`` (200) and the fields of its ``error``. ``GET /transcript`` tells what was
+of a stall, ``word`` for a chunk's text (of slow streams), ``status`` (200) and the fields of its ``error``. ``GET /transcript`` tells what was
 asked, sent, and left early.
 
 Run it: ``python -m tests.fakes.upstream PORT``. It answers fast enough to stand behind a benchmark.
@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import uvloop
 
+WORD = " word"  # one token by our own count
 SCRIPT = {
     "chunks": 64,
     "delay_ms": 0,
@@ -30,9 +31,9 @@ SCRIPT = {
     "head_after_ms": 0,
     "first_after_ms": 0,
     "comments": False,
+    "word": WORD,
 }
-SLOW = ("delay_ms", "fail_after", "stall_after", "head_after_ms", "first_after_ms")
-WORD = " word"  # one token by our own count
+SLOW = ("delay_ms", "fail_after", "stall_after", "head_after_ms", "first_after_ms", "word")
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -168,7 +169,7 @@ class UpstreamProtocol(asyncio.Protocol):
                 if script["comments"]:
                     self.transport.write(http_chunk(b": still here\n\n"))
             await asyncio.sleep(delay_s)
-            self.transport.write(http_chunk(frame(request["model"], {"content": WORD})))
+            self.transport.write(http_chunk(frame(request["model"], {"content": script["word"]})))
             exchange.chunks_sent += 1
             exchange.last_sent_at = monotonic()
         exchange.finished = True

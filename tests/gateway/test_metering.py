@@ -179,3 +179,13 @@ COUNT = st.integers(0, 10**9)
 )
 def test_one_tollgate_reads_of_another_what_that_has_charged(usage: Usage) -> None:
     assert parse_usage(render_usage(usage)) == usage
+
+
+def test_figures_that_shrink_are_not_believed_nor_is_what_follows_them() -> None:
+    counting = meter(60)
+    reports = [Usage(input=9, output=output, request=1) for output in (50, 55, 20, 60)]
+
+    assert [counting.report(reported) for reported in reports] == [True, True, False, False]
+
+    assert counting.usage == Usage(input=8, output=60, request=1)
+    assert (counting.is_doubted, counting.evidence) == (True, Evidence.COUNTED)

@@ -68,6 +68,21 @@ def test_a_stream_without_money_for_its_next_tranche_ends_cleanly_at_what_is_hel
     assert_proven(stage.stores.database_url, stage.journals)
 
 
+def test_a_stream_of_few_chunks_of_many_tokens_never_outruns_its_hold(stage: Stage) -> None:
+    poor = make_tenant("Poor", credit_usd="0.003100")  # one tranche and a half
+    script = {"chunks": 20, "delay_ms": 1, "word": "語" * 300}
+
+    answer = post(stage.api.url, poor.key_text, chat_body(stream=True, mock=script))
+
+    chunks = frames(answer.text)
+    assert chunks[-2]["x_tollgate"] == {"code": "budget_exhausted"}
+    usage = usage_of(poor)
+    assert (usage.outcome, usage.output) == ("budget_exhausted", 900)
+    assert text_of(chunks) == "語" * 900
+    assert usage.amount_nanos == usage.list_nanos <= held_by(poor)
+    assert_proven(stage.stores.database_url, stage.journals)
+
+
 def test_the_upstream_of_a_stream_that_ran_out_of_money_is_stopped(stage: Stage) -> None:
     from tests.calls import transcript
 

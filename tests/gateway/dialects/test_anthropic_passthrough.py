@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from billing.usage import NO_USAGE, Usage
+from billing.usage import NO_USAGE, SHRUNK, Usage
 from tests.gateway.dialects.relaying import events_of, through_anthropic
 from tests.gateway.translation.transcripts import (
     anthropic_end,
@@ -192,3 +192,21 @@ def test_of_two_ends_the_last_one_that_says_why_is_said(*, is_said_first: bool) 
     assert end["usage"] == orjson.loads(
         b'{"output_tokens":2,"cost":0.000123,"x_tollgate":{"evidence":"provider"}}'
     )
+
+
+def test_figures_that_shrink_are_none() -> None:
+    start = anthropic_start(input_tokens=9, output_tokens=50)
+    end = anthropic_end("end_turn", output_tokens=20)
+
+    got = through_anthropic([start, OPEN + WORD + CLOSE, end])
+
+    assert got.usage is SHRUNK
+
+
+def test_the_prompt_may_turn_out_shorter_than_was_guessed_at_first() -> None:
+    start = anthropic_start(input_tokens=90, output_tokens=1)
+    end = anthropic_end("end_turn", output_tokens=20, input_tokens=8)
+
+    got = through_anthropic([start, OPEN + WORD + CLOSE, end])
+
+    assert got.usage == Usage(input=8, output=20, request=1)

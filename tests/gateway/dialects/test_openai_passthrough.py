@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from billing.usage import NO_USAGE, Usage
+from billing.usage import NO_USAGE, SHRUNK, Usage
 from gateway.tokenizer import count_tokens
 from tests.gateway.dialects.relaying import chunks_of, through_openai
 from tests.gateway.translation.transcripts import (
@@ -319,3 +319,14 @@ def test_fewer_choices_than_asked_for_are_an_answer() -> None:
 
     assert words_of(chunks_of(got)) == " word"
     assert got.fault is None
+
+
+def test_figures_that_shrink_are_none() -> None:
+    reports = [
+        openai_frame(None, usage={"prompt_tokens": 9, "completion_tokens": tokens})
+        for tokens in (50, 20, 60)
+    ]
+
+    got = through_openai([ROLE, WORD, END, *reports, DONE])
+
+    assert got.usage is SHRUNK
