@@ -3,17 +3,19 @@
 import threading
 import time
 from collections.abc import Sequence
-from typing import Self
+from typing import LiteralString, Self
 
 import psycopg
 import redis
 from django.db.models import Sum
 
-from billing.models import Hold, UsageEvent
+from billing.budgets import create_budget
+from billing.models import BudgetWindow, Hold, UsageEvent
 from tests.calls import chat_body, post, transcript, wait_for
-from tests.factories import Tenant, make_tenant
+from tests.factories import ACTOR, Tenant, make_tenant
 from tests.faults.conftest import Field, Siege
 from tests.faults.crowd import Caller, Crowd
+from tests.servers import Server
 
 CALLERS = 1000
 EARLY = 200
@@ -71,13 +73,23 @@ def test_of_1000_concurrent_calls_over_four_processes_exactly_as_many_pass_as_ar
     field.prove()
 
 
-class Ledger:
-    """Looks at one account as often as it can: the worst that anybody could ever see."""
+CREDIT: LiteralString = (
+    "select deferred_nanos - held_nanos from billing_billingaccount where org_id = %s"
+)
+BUDGET: LiteralString = (
+    "select min(b.limit_nanos - w.settled_nanos - w.held_nanos) from billing_budgetwindow w"
+    " join billing_budget b on b.id = w.budget_id where b.org_id = %s"
+)
 
-    def __init__(self, database_url: str, org_id: int) -> None:
+
+class Ledger:
+    """Looks at what one organization has left as often as it can: the worst anybody could see."""
+
+    def __init__(self, database_url: str, left: LiteralString, org_id: int) -> None:
         self.least_free_nanos: int | None = None
         self.looks = 0
         self._url = database_url
+        self._left = left
         self._org_id = org_id
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look)
@@ -91,31 +103,29 @@ class Ledger:
         self._thread.join(20)
 
     def _look(self) -> None:
-        query = "select deferred_nanos - held_nanos from billing_billingaccount where org_id = %s"
         with psycopg.connect(self._url, autocommit=True) as connection:
             while not self._stop.wait(0.05):
-                row = connection.execute(query, (self._org_id,)).fetchone()
-                assert row is not None
+                row = connection.execute(self._left, (self._org_id,)).fetchone()
+                if row is None or row[0] is None:
+                    continue  # a budget has no window before its first call
                 least = self.least_free_nanos
                 self.least_free_nanos = row[0] if least is None else min(least, row[0])
                 self.looks += 1
 
 
-def test_1000_calls_while_a_process_dies_redis_is_flushed_and_postgres_freezes_overspend_nothing(
-    siege: Siege,
-) -> None:
-    # what is granted to those who wait no more goes back, and meanwhile others hear of no credit;
-    # on a machine of CI few of a crowd would be held for in a second
-    patient = {"HOLD_WAIT_MS": "5000"}
-    apis = siege.start_apis(PROCESSES, **patient)
-    hold_nanos = cost_of_a_hold(siege, siege.api.url, 60)
-    balance_nanos = hold_nanos * 300
-    poor = make_tenant("Poor", credit_usd=f"{balance_nanos // 10**9}.{balance_nanos % 10**9:09d}")
+# what is granted to those who wait no more goes back, and meanwhile others hear of no room;
+# on a machine of CI few of a crowd would be held for in a second
+PATIENT = {"HOLD_WAIT_MS": "5000"}
+COVERED = 300
+
+
+def call_through_faults(siege: Siege, apis: Sequence[Server], tenant: Tenant) -> list[Caller]:
+    """A thousand call while a process dies, Redis is flushed and PostgreSQL freezes."""
 
     def crowd(numbers: range) -> Crowd:
         return Crowd(
             [api.port for api in apis],
-            poor.key_text,
+            tenant.key_text,
             numbers,
             lambda number: chat_body(
                 "mock",
@@ -126,29 +136,64 @@ def test_1000_calls_while_a_process_dies_redis_is_flushed_and_postgres_freezes_o
             ),
         ).start()
 
-    with Ledger(siege.services.database_url, poor.org.pk) as ledger:
-        # a process may hold for all its callers in one batch, and leave nothing for the others'
-        early = crowd(range(EARLY))
-        wait_for(
-            lambda: many_hear_of_each(early.callers), seconds=60, what="streams at every process"
-        )
-        late = crowd(range(EARLY, CALLERS))
-        wait_for(lambda: any(c.status for c in late.callers), seconds=30, what="an answer's head")
-        apis[1].kill()
-        with redis.Redis.from_url(siege.services.redis_url) as store:
-            store.flushall()
-        siege.services.postgres.freeze()
-        time.sleep(2.5)
-        siege.services.postgres.thaw()
-        siege.start_api(port=apis[1].port, **patient)
-        callers = [*early.join(), *late.join()]
-        wait_for(no_open_holds, seconds=30)
+    # a process may hold for all its callers in one batch, and leave nothing for the others'
+    early = crowd(range(EARLY))
+    wait_for(lambda: many_hear_of_each(early.callers), seconds=60, what="streams at every process")
+    late = crowd(range(EARLY, CALLERS))
+    wait_for(lambda: any(c.status for c in late.callers), seconds=30, what="an answer's head")
+    apis[1].kill()
+    with redis.Redis.from_url(siege.services.redis_url) as store:
+        store.flushall()
+    siege.services.postgres.freeze()
+    time.sleep(2.5)
+    siege.services.postgres.thaw()
+    siege.start_api(port=apis[1].port, **PATIENT)
+    callers = [*early.join(), *late.join()]
+    wait_for(no_open_holds, seconds=30)
+    return callers
+
+
+def test_1000_calls_while_a_process_dies_redis_is_flushed_and_postgres_freezes_overspend_nothing(
+    siege: Siege,
+) -> None:
+    apis = siege.start_apis(PROCESSES, **PATIENT)
+    balance_nanos = cost_of_a_hold(siege, siege.api.url, 60) * COVERED
+    poor = make_tenant("Poor", credit_usd=f"{balance_nanos // 10**9}.{balance_nanos % 10**9:09d}")
+
+    with Ledger(siege.services.database_url, CREDIT, poor.org.pk) as ledger:
+        callers = call_through_faults(siege, apis, poor)
 
     assert ledger.looks > 20
     assert ledger.least_free_nanos is not None
     assert ledger.least_free_nanos >= 0
     assert poor.account.deferred_nanos == balance_nanos - spent_by(poor) >= 0
     assert_charged_once_and_never_more_than_relayed(siege, poor, callers)
+    siege.prove()
+
+
+def test_1000_calls_through_the_same_faults_overspend_no_hard_budget_within_plenty_of_credit(
+    siege: Siege,
+) -> None:
+    apis = siege.start_apis(PROCESSES, **PATIENT)
+    limit_nanos = cost_of_a_hold(siege, siege.api.url, 60) * COVERED
+    frugal = make_tenant("Frugal")
+    create_budget(
+        org=frugal.org, key=frugal.key, limit_nanos=limit_nanos, period="lifetime", actor=ACTOR
+    )
+    create_budget(org=frugal.org, limit_nanos=10**12, period="month", actor=ACTOR)
+
+    with Ledger(siege.services.database_url, BUDGET, frugal.org.pk) as ledger:
+        callers = call_through_faults(siege, apis, frugal)
+
+    assert any(caller.status == 429 for caller in callers), "the budget was in the way"
+    assert not any(caller.status == 402 for caller in callers), "the credit never was"
+    assert ledger.looks > 20
+    assert ledger.least_free_nanos is not None
+    assert ledger.least_free_nanos >= 0
+    window = BudgetWindow.objects.get(budget__key=frugal.key)
+    assert (window.settled_nanos, window.held_nanos) == (spent_by(frugal), 0)
+    assert window.settled_nanos <= limit_nanos
+    assert_charged_once_and_never_more_than_relayed(siege, frugal, callers)
     siege.prove()
 
 
