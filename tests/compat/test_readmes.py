@@ -1,23 +1,74 @@
-"""The shapes that both Python clients' READMEs show, with their models' names, and our address.
+"""The examples in both Python clients' READMEs run unchanged, as their installed packages say them.
 
-An operator offers the names; what the READMEs show of files, real time, webhooks and workload
-identity has no counterpart here.
+Address and key come from the environment, where the clients look for them; an operator offers the
+models. A new version's examples run by themselves; what cannot run here is named with its reason.
 """
 
-import asyncio
-import base64
-import os
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
-from anthropic import Anthropic
-from openai import AsyncOpenAI, OpenAI
 
+from billing.models import UsageEvent
+from kernel.ids import random_base62
+from tests.books import assert_proven
+from tests.calls import wait_for
 from tests.compat.environment import client_environment
-from tests.compat.readmes import offer_readme_models
-from tests.stage import House, Stage, open_house
+from tests.compat.readmes import MODELS, find_examples, offer_readme_models
+from tests.factories import Tenant, make_tenant
+from tests.stage import House, open_house
+
+RUNNER = Path(__file__).parent / "run_examples.py"
+IDENTITY = "signs in at a cloud's own service"
+REALTIME = "speaks by a WebSocket of OpenAI's"
+TUNING = "lists jobs of fine-tuning, which is not served"
+FILES = "sends a file to be kept, which is not served"
+WEBHOOKS = "receives OpenAI's webhooks by Flask, and asks nothing"
+CERTIFICATES = "needs a certificate that OpenAI knows"
+CLOUD = "calls another cloud's address"
+NOT_RUN = {
+    "openai": {
+        "Kubernetes (service account tokens)": IDENTITY,
+        "Azure (managed identity)": IDENTITY,
+        "Google Cloud Platform (compute engine metadata)": IDENTITY,
+        "Custom subject token provider": IDENTITY,
+        "Custom subject token provider 2": IDENTITY,
+        "X.509 workload identity (mutual TLS)": IDENTITY,
+        "Realtime API": REALTIME,
+        "Realtime error handling": REALTIME,
+        "Pagination": TUNING,
+        "Pagination 2": TUNING,
+        "Pagination 3": TUNING,
+        "Pagination 4": TUNING,
+        "File uploads": FILES,
+        "File uploads 2": FILES,
+        "Parsing webhook payloads": WEBHOOKS,
+        "Verifying webhook payloads directly": WEBHOOKS,
+        "How to tell whether `None` means `null` or missing": "reads a field that stands for any",
+        "Undocumented endpoints": "posts to /foo, which stands for any",
+        "Configuring the HTTP client": "names a server and a proxy that stand for any",
+        "Configuring the HTTP client 2": "leaves out what to configure",
+        "Mutual TLS": CERTIFICATES,
+        "Mutual TLS 2": CERTIFICATES,
+        "Microsoft Azure OpenAI": CLOUD,
+        "Amazon Bedrock": CLOUD,
+        "Amazon Bedrock 2": CLOUD,
+        "Amazon Bedrock 3": CLOUD,
+        "Legacy `BedrockOpenAI` client": CLOUD,
+    },
+    "anthropic": {},
+}
+EXAMPLES = [
+    (package, name)
+    for package, not_run in NOT_RUN.items()
+    for name in find_examples(package)
+    if name not in not_run
+]
 
 
 @pytest.fixture(scope="module")
@@ -27,131 +78,76 @@ def house(django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> I
         yield opened
 
 
-@pytest.fixture(autouse=True)
-def _address_and_key(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in client_environment(stage, stage.acme.key_text).items():
-        monkeypatch.setenv(name, value)
+@dataclass(frozen=True)
+class Ran:
+    """What each example said and where it broke, by its name, and whose calls they were."""
+
+    examples: dict[str, dict[str, str]]
+    tenant: Tenant
 
 
-def test_a_response() -> None:
-    client = OpenAI(
-        api_key=os.environ.get("OPENAI_API_KEY"),
+def run_examples(house: House, package: str) -> Ran:
+    """Run what can run of a README in one process, for a tenant of its own."""
+    tenant = make_tenant(f"{package} {random_base62(6)}")
+    folder = house.folder / package
+    (folder / "path/to").mkdir(parents=True)
+    (folder / "path/to/image.png").write_bytes(b"a picture")
+    found = find_examples(package)
+    asked = {name: found[name] for each, name in EXAMPLES if each == package}
+    ran = subprocess.run(
+        [sys.executable, str(RUNNER)],
+        input=json.dumps([package, asked]),
+        cwd=folder,
+        env=client_environment(house, tenant.key_text),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
     )
-
-    response = client.responses.create(
-        model="gpt-5.5",
-        instructions="You are a baker who answers in one sentence.",
-        input="What is 2+2?",
-    )
-
-    assert response.output_text == "2+2 equals 4."
+    assert ran.returncode == 0, ran.stderr
+    return Ran(json.loads(ran.stdout), tenant)
 
 
-def test_a_completion() -> None:
-    client = OpenAI()
-
-    completion = client.chat.completions.create(
-        model="gpt-5.5",
-        messages=[
-            {"role": "developer", "content": "Answer like a baker."},
-            {
-                "role": "user",
-                "content": "What is 2+2?",
-            },
-        ],
-    )
-
-    assert completion.choices[0].message.content == "2+2 equals 4."
+@pytest.fixture(scope="module")
+def ran(house: House) -> dict[str, Ran]:
+    return {package: run_examples(house, package) for package in NOT_RUN}
 
 
-@pytest.mark.parametrize("is_inline", [False, True])
-def test_vision(*, is_inline: bool) -> None:
-    client = OpenAI()
-    img_url = "https://example.com/loaf.jpg"
-    if is_inline:
-        b64_image = base64.b64encode(b"a picture").decode("utf-8")
-        img_url = f"data:image/png;base64,{b64_image}"
-
-    content: Any = [
-        {"type": "input_text", "text": "What is on this picture?"},
-        {"type": "input_image", "image_url": f"{img_url}"},
-    ]
-    response = client.responses.create(
-        model="gpt-5.5",
-        input=[{"role": "user", "content": content}],
-    )
-
-    assert response.output_text.startswith("I have received 1 image.")
+@pytest.mark.parametrize(("package", "name"), EXAMPLES)
+def test_an_example_runs_unchanged(ran: dict[str, Ran], package: str, name: str) -> None:
+    assert ran[package].examples[name]["broke"] == ""
 
 
-def test_the_asynchronous_client() -> None:
-    client = AsyncOpenAI(
-        api_key=os.environ.get("OPENAI_API_KEY"),
-    )
-
-    async def main() -> str:
-        response = await client.responses.create(model="gpt-5.5", input="Say hello")
-        return response.output_text
-
-    assert asyncio.run(main()) == "Hello!"
+@pytest.mark.parametrize("package", NOT_RUN)
+def test_what_is_not_run_is_still_there(package: str) -> None:
+    assert NOT_RUN[package].keys() <= find_examples(package).keys()
 
 
-def test_a_stream_of_responses() -> None:
-    client = OpenAI()
-
-    stream = client.responses.create(
-        model="gpt-5.5",
-        input="Say hello",
-        stream=True,
-    )
-
-    types = [event.type for event in stream]
-    assert types[:2] == ["response.created", "response.in_progress"]
-    assert types[-1] == "response.completed"
-
-
-def test_an_asynchronous_stream_of_responses() -> None:
-    client = AsyncOpenAI()
-
-    async def main() -> list[str]:
-        stream = await client.responses.create(
-            model="gpt-5.5",
-            input="Say hello",
-            stream=True,
-        )
-        return [event.type async for event in stream]
-
-    assert asyncio.run(main())[-1] == "response.completed"
+@pytest.mark.parametrize(
+    ("package", "name", "said"),
+    [
+        ("openai", "Usage", "Let us look at check if a Python object"),
+        ("openai", "Usage 2", "Here is a short answer about check if a Python object"),
+        ("openai", "Handling errors", "Another non-200-range status code was received\n404\n"),
+        ("openai", "Request IDs", "req_"),
+        ("anthropic", "Getting started", "[TextBlock(citations=None, text='Hi there! "),
+    ],
+)
+def test_an_example_says_what_its_reader_expects(
+    ran: dict[str, Ran], package: str, name: str, said: str
+) -> None:
+    assert ran[package].examples[name]["said"].startswith(said)
 
 
-def test_an_error_is_caught_as_shown() -> None:
-    client = OpenAI()
+@pytest.mark.parametrize(
+    ("package", "model", "calls"), [("openai", MODELS[0], 16), ("anthropic", MODELS[1], 1)]
+)
+def test_each_call_of_an_example_is_charged(
+    house: House, ran: dict[str, Ran], package: str, model: str, calls: int
+) -> None:
+    rows = UsageEvent.objects.filter(org_id=ran[package].tenant.org.pk)
 
-    with pytest.raises(openai.APIStatusError) as caught:
-        client.chat.completions.create(
-            model="no-such-model", messages=[{"role": "user", "content": "Hello!"}]
-        )
-
-    assert isinstance(caught.value, openai.NotFoundError)
-    assert caught.value.response.headers["x-request-id"] == caught.value.request_id
-
-
-def test_a_message() -> None:
-    client = Anthropic(
-        api_key=os.environ.get("ANTHROPIC_API_KEY"),
-    )
-
-    message = client.messages.create(
-        max_tokens=1024,
-        messages=[
-            {
-                "role": "user",
-                "content": "Say hello",
-            }
-        ],
-        model="claude-opus-5-5",
-    )
-
-    assert [(block.type, getattr(block, "text", "")) for block in message.content] == [
-        ("text", "Hello!")
-    ]
+    wait_for(lambda: rows.count() == calls, what=f"{calls} usage rows")
+    assert {row.model for row in rows} == {model}
+    assert {row.outcome for row in rows} <= {"completed", "disconnected"}
+    assert_proven(house.stores.database_url, house.journals)
