@@ -32,7 +32,7 @@ log = logger(__name__)
 class Fault(Enum):
     """What an error says of a batch.
 
-    LOST: the connection broke or the server is in trouble; the outcome may be unknown.
+    LOST: the connection broke, or the server or we are in trouble; the outcome may be unknown.
     SLOW: rolled back, since it took too much time or memory; less of it may go through.
     REFUSED: rolled back, since there is a record in it that cannot be.
     """
@@ -101,7 +101,8 @@ def fault_of(error: Exception, *, is_connected: bool) -> Fault:
     if isinstance(error, psycopg.OperationalError):
         is_limit = (error.sqlstate or "").startswith(PROGRAM_LIMIT)
         return Fault.REFUSED if is_limit else Fault.LOST
-    return Fault.LOST if isinstance(error, psycopg.InterfaceError) else Fault.REFUSED
+    is_ours = isinstance(error, psycopg.InterfaceError | OSError | MemoryError)
+    return Fault.LOST if is_ours else Fault.REFUSED
 
 
 def close_calls(connection: Connection[TupleRow], closings: Sequence[Closing], owner: str) -> int:

@@ -13,6 +13,7 @@ from billing.journal import Journal
 from billing.models import Hold, Quarantine, UsageEvent
 from billing.pricing import Price
 from billing.slow import SlowClosings
+from billing.tick import Fault, fault_of
 from billing.writer import Writer
 from kernel import clock
 from tests.billing.test_writer import run, running_writer, stuck_on
@@ -141,3 +142,30 @@ def test_what_takes_too_long_alone_waits_twice_as_long_each_time_up_to_half_a_mi
         slow.add(slow.take())
 
     assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (psycopg.errors.QueryCanceled(), Fault.SLOW),
+        (psycopg.errors.OutOfMemory(), Fault.SLOW),
+        (psycopg.errors.StatementTooComplex(), Fault.REFUSED),
+        (psycopg.errors.NumericValueOutOfRange(), Fault.REFUSED),
+        (ValueError(), Fault.REFUSED),
+        (psycopg.errors.AdminShutdown(), Fault.LOST),
+        (psycopg.errors.DiskFull(), Fault.LOST),
+        (psycopg.OperationalError("the connection is lost"), Fault.LOST),
+        (psycopg.InterfaceError(), Fault.LOST),
+        (OSError(), Fault.LOST),
+        (MemoryError(), Fault.LOST),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.name,
+)
+def test_only_what_says_something_against_a_record_may_bring_it_into_quarantine(
+    error: Exception, fault: Fault
+) -> None:
+    assert fault_of(error, is_connected=True) is fault
+
+
+def test_a_timeout_over_a_connection_that_broke_says_nothing_of_the_outcome() -> None:
+    assert fault_of(psycopg.errors.QueryCanceled(), is_connected=False) is Fault.LOST
