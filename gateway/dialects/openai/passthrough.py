@@ -146,9 +146,8 @@ class PassThroughStream:
         choices, usage = chunk.get("choices"), chunk.get("usage")
         if choices:
             self._check(choices)
-        is_usage = bool(usage) and isinstance(usage, dict)
-        if is_usage:
-            self._keep_back(chunk)
+        if usage and isinstance(usage, dict):
+            choices = self._keep_back(chunk)
         if choices:
             written = self._patch(frame.payload, chunk) if self._is_in_form else None
             text = self._write(chunk) if written is None else written
@@ -156,7 +155,7 @@ class PassThroughStream:
             self._send(sent, count_chunk(chunk), frames)
             if written is not None and (said := _only_text(choices)) is not None:
                 self._twins.learn(frame.payload, sent, said)
-        elif type(choices) is not list and not frame.name and not is_usage:
+        elif type(choices) is not list and not frame.name:
             raise _odd()
 
     def _end(self) -> None:
@@ -175,17 +174,22 @@ class PassThroughStream:
         chunk.update(self._ours)
         return write_object(chunk)
 
-    def _keep_back(self, chunk: dict[str, Any]) -> None:
-        """Take usage out of a chunk; a later one takes the place of an earlier one."""
+    def _keep_back(self, chunk: dict[str, Any]) -> list[dict[str, Any]]:
+        """Take usage out of a chunk, and return the choices that go out without it.
+
+        A later one takes the place of an earlier one. Some servers say it beside an empty choice.
+        """
         self._is_in_form = False
-        usage = chunk.pop("usage")
+        usage, choices = chunk.pop("usage"), chunk.get("choices") or []
         self.usage = follow(self.usage, parse_usage(usage))
+        is_alone = not any(map(_says_something, choices))
         if self._include_usage:
             # what else is said beside choices goes out with them
             said = {name: chunk[name] for name in _SHARED if name in chunk}
-            rest = said if chunk.get("choices") else chunk
+            rest = chunk if is_alone else said
             head = write_object({**rest, "choices": [], **self._ours})[:-1]
             self._last = _Kept(head, usage)
+        return [] if is_alone else choices
 
     def _send(self, frame: bytes, tokens: int, frames: list[bytes]) -> None:
         frames.append(frame)
@@ -271,6 +275,10 @@ def _broken_off() -> UpstreamError:
 
 def _odd() -> UpstreamError:
     return UpstreamError("The model's provider sent a frame of a wrong form.")
+
+
+def _says_something(choice: Mapping[str, Any]) -> bool:
+    return any(value for name, value in choice.items() if name != "index")
 
 
 def _only_text(choices: Sequence[Mapping[str, Any]]) -> str | None:

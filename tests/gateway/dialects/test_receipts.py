@@ -128,6 +128,21 @@ def test_usage_in_the_chunk_that_ends_a_choice_goes_out_alone_and_where_it_was_a
 
 
 @pytest.mark.parametrize("include_usage", [True, False])
+@pytest.mark.parametrize("delta", [{}, {"role": "assistant", "content": None}])
+def test_an_empty_choice_beside_usage_is_left_out(delta: Any, *, include_usage: bool) -> None:
+    said = frame("up-1", {"content": "a"}) + frame("up-1", {}, "stop")
+    empty = frame("up-1", delta).replace(b'"usage":null', b'"usage":{"prompt_tokens":9}')
+
+    first, last = through(said + empty + b"data: [DONE]\n\n", REPORTED, include_usage=include_usage)
+
+    assert [c["choices"][0]["finish_reason"] for c in frames(first.decode())] == [None, "stop"]
+    *usages, _ = frames(last.decode())
+    assert [(c["choices"], c["usage"]["prompt_tokens"]) for c in usages] == (
+        [([], 9)] * include_usage
+    )
+
+
+@pytest.mark.parametrize("include_usage", [True, False])
 def test_of_usage_in_every_chunk_the_last_one_goes_out(*, include_usage: bool) -> None:
     running = [
         frame("up-1", {"content": word}, "stop" if word == "c" else None).replace(
