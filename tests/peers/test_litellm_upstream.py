@@ -10,7 +10,7 @@ from openai import OpenAI
 
 from billing.models import UsageEvent
 from tests.books import assert_proven
-from tests.calls import frames, post, text_of, wait_for
+from tests.calls import frames, post, wait_for
 from tests.compat.clients.play import needs_clients
 from tests.gateway.dialects import asking as openai
 from tests.gateway.dialects.anthropic_asking import WEATHER
@@ -139,8 +139,8 @@ def test_a_mocked_answer_is_charged_by_the_figures_that_come_with_it(
 
     answer = ask(stage, "openai", body)
 
-    text = text_of(frames(answer.text)) if streamed else ""
-    assert text or answer.json()["choices"][0]["message"]["content"] == MOCKED
+    said = read("openai", answer, streamed=streamed)
+    assert (said["text"], said["end"]) == (MOCKED, "stop")
     usage = usage_of(stage)
     reported = frames(answer.text)[-2]["usage"] if streamed else answer.json()["usage"]
     assert usage.evidence == "provider"
