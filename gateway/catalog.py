@@ -14,13 +14,15 @@ from psycopg_pool import AsyncConnectionPool
 from accounts.principal import NO_LIMITS, Principal, RateLimits
 from billing.pricing import Price, parse_tiers
 from billing.usage import BUCKETS, NO_USAGE, Usage
+from gateway.media_bounds import PICTURE_TOKENS
 from kernel.errors import ForbiddenError, NotFoundError
 
 _PRICE_COLUMNS = ", ".join(f"p.{bucket}_nanos" for bucket in BUCKETS)
 _COST_COLUMNS = ", ".join(f"k.{bucket}_nanos" for bucket in BUCKETS)
 MODELS: LiteralString = """
 select m.name, m.owned_by, extract(epoch from m.created_at)::bigint, m.context_tokens,
-  m.max_output_tokens, m.rpm, m.rpd, m.tpm, m.concurrency, m.thinks_unseen
+  m.max_output_tokens, m.rpm, m.rpd, m.tpm, m.concurrency, m.thinks_unseen,
+  m.picture_tokens
 from gateway_publicmodel m where m.active order by m.name
 """
 PRICES: LiteralString = f"""
@@ -88,7 +90,8 @@ class CatalogModel:
 
     ``own_prices`` are organizations' own, by id; they go before the list price.
     ``limits`` are those of each organization on this model. ``thinks_unseen`` says that it writes
-    tokens which are paid for and not shown, whether or not it is asked to think.
+    tokens which are paid for and not shown, whether or not it is asked to think. A provider of it
+    counts ``picture_tokens`` for a picture at the most.
     """
 
     name: str
@@ -101,6 +104,12 @@ class CatalogModel:
     limits: RateLimits = NO_LIMITS
     own_prices: Mapping[int, Price] = field(default_factory=dict)
     thinks_unseen: bool = False
+    picture_tokens: int = PICTURE_TOKENS
+
+    @property
+    def is_simulated(self) -> bool:
+        """Tell whether only the built-in model serves it, whose figures are our own count."""
+        return all(each.kind == "simulator" for each in self.deployments)
 
     def price_for(self, org_id: int) -> Price | None:
         """Return what an organization pays, None where the model has no price for it."""
@@ -211,6 +220,7 @@ async def load_catalog(pool: AsyncConnectionPool) -> Catalog:
             own_prices=own[row[0]],
             limits=RateLimits(*row[5:9]),
             thinks_unseen=row[9],
+            picture_tokens=row[10],
         )
         for row in models
     }

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from billing.pricing import Price
 from gateway.catalog import CatalogModel
 from gateway.chat import ChatRequest
+from gateway.media_bounds import uncounted_media_tokens
 from gateway.tokenizer import prompt_upper_bound
 from gateway.tranches import TRANCHE_TOKENS
 from kernel.money import Nanos
@@ -13,17 +14,20 @@ from kernel.money import Nanos
 class Estimate(NamedTuple):
     """Upper bounds in tokens, over all choices together.
 
-    ``first_output_tokens`` is what the first hold covers of ``output_tokens``.
+    ``first_output_tokens`` is what the first hold covers of ``output_tokens``, and
+    ``uncounted_media_tokens`` what of ``input_tokens`` only a provider may count.
     """
 
     input_tokens: int
     output_tokens: int
     first_output_tokens: int
     images: int = 0
+    uncounted_media_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
-        return self.input_tokens + self.output_tokens
+        """What rate limits reserve: by our own count, since few films are as long as can be."""
+        return self.input_tokens - self.uncounted_media_tokens + self.output_tokens
 
     def ceiling(self, price: Price) -> Nanos:
         """Return the first hold: no usage within what it covers costs more."""
@@ -42,7 +46,16 @@ def estimate(request: ChatRequest, model: CatalogModel) -> Estimate:
     is_seen_growing = request.stream and request.n == 1 and not may_think_unseen(request, model)
     first = min(output, TRANCHE_TOKENS) if is_seen_growing else output
     images = sum(media.kind != "audio" for message in request.messages for media in message.media)
-    return Estimate(prompt_upper_bound(request), output, first, images)
+    counted = prompt_upper_bound(request)
+    uncounted = 0
+    if not model.is_simulated:
+        uncounted = uncounted_media_tokens(
+            request,
+            context_tokens=model.context_tokens,
+            picture_tokens=model.picture_tokens,
+            counted=counted,
+        )
+    return Estimate(counted + uncounted, output, first, images, uncounted)
 
 
 def may_think_unseen(request: ChatRequest, model: CatalogModel) -> bool:

@@ -5,6 +5,7 @@ from django.db import models
 
 from accounts.models import Organization, limits_at_least_one
 from gateway.base_urls import check_base_url
+from gateway.media_bounds import PICTURE_TOKENS
 from kernel import clock
 from kernel.errors import BadRequestError
 
@@ -61,6 +62,8 @@ class PublicModel(models.Model):
     max_output_tokens = models.PositiveIntegerField(default=8_192)
     # writes tokens that are paid for and not shown, asked to think or not: streams are held in full
     thinks_unseen = models.BooleanField(default=False)
+    # the most its providers count for a picture: that much is held for each
+    picture_tokens = models.PositiveIntegerField(default=PICTURE_TOKENS)
     active = models.BooleanField(default=True)
     rpm = models.PositiveBigIntegerField(null=True, blank=True)
     rpd = models.PositiveBigIntegerField(null=True, blank=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import redis
 
 from accounts.models import AuditEvent
-from gateway.models import Deployment, Provider
+from gateway.models import Deployment, Provider, PublicModel
 from gateway.offers import create_provider
 from gateway.routing.hints import circuit_key
 from tests.commands.manage import Here, Manage
@@ -83,6 +83,18 @@ def test_a_model_is_marked_to_think_unseen_and_shown_where_nothing_is_given(here
         ("mock", {"thinks_unseen": False}, {"thinks_unseen": True}),
         ("mock", {"thinks_unseen": True}, {"thinks_unseen": False}),
     ]
+
+
+def test_a_model_says_how_much_its_providers_count_for_a_picture(here: Here) -> None:
+    offer()
+
+    at_first = here("model", "set", "mock", "--json").json["picture_tokens"]
+    said = here("model", "set", "mock", "--picture-tokens", "48169", "--json").json
+
+    assert (at_first, said["picture_tokens"]) == (4_784, 48_169)
+    assert PublicModel.objects.get(name="mock").picture_tokens == 48_169
+    for wrong in ("0", "-1", "1e3", "１", "1000001"):
+        assert here("model", "set", "mock", f"--picture-tokens={wrong}").code != 0
 
 
 def test_a_provider_is_changed_in_what_is_given_and_shown_where_nothing_is(here: Here) -> None:

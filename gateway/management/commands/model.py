@@ -11,6 +11,7 @@ from billing.models import Approval
 from billing.prices import PriceSpec, current_price, text_price
 from billing.usage import Usage
 from gateway.deployments import Place, change_model, remove_deployment, set_deployment
+from gateway.media_bounds import PICTURE_TOKENS
 from gateway.models import Deployment, PublicModel
 from gateway.offers import alias_model, create_model, limit_model, price_model, remove_alias
 from kernel.cli import parse_whole, print_row, print_rows
@@ -18,6 +19,8 @@ from kernel.errors import BadRequestError
 from kernel.money import parse_usd, render_usd
 
 MOST_PRIORITY = 32_767
+MOST_PICTURE_TOKENS = 1_000_000
+HELD_BY = ("thinks_unseen", "picture_tokens")
 
 
 class Command(VerbCommand):
@@ -67,10 +70,14 @@ class Command(VerbCommand):
         print_row(_row(model), as_json=options["json"])
 
     def do_set(self, options: dict[str, Any]) -> None:
-        unseen = options["thinks_unseen"]
-        changes = {} if unseen is None else {"thinks_unseen": unseen}
+        pictures = options["picture_tokens"]
+        changes: dict[str, int | str | None] = {}
+        if options["thinks_unseen"] is not None:
+            changes["thinks_unseen"] = options["thinks_unseen"]
+        if pictures is not None:
+            changes["picture_tokens"] = parse_whole(pictures, 1, MOST_PICTURE_TOKENS)
         model = change_model(options["name"], changes, actor=ACTOR)
-        row = {**_row(model), "thinks_unseen": model.thinks_unseen}
+        row = {**_row(model), **{name: getattr(model, name) for name in HELD_BY}}
         print_row(row, as_json=options["json"])
 
     def do_alias(self, options: dict[str, Any]) -> None:
@@ -118,6 +125,11 @@ def _add_set_flags(change: CommandParser) -> None:
         action="store_const",
         const=False,
         help="what it writes can be seen coming: streams are held for step by step",
+    )
+    change.add_argument(
+        "--picture-tokens",
+        metavar="N",
+        help=f"the most its providers count for a picture, held for each; {PICTURE_TOKENS} at first",
     )
 
 
