@@ -13,7 +13,13 @@ from yarl import URL
 
 from gateway.catalog import Deployment
 from gateway.providers.connection import ProviderConnection
-from gateway.providers.faults import OverloadedError, OwnKeyRefusedError
+from gateway.providers.faults import (
+    BeyondContextError,
+    OverloadedError,
+    OwnKeyRefusedError,
+    find_field,
+    is_beyond_context,
+)
 from kernel.addresses import (
     Network,
     PinnedResolver,
@@ -33,7 +39,6 @@ MOST_CONNECTIONS = 8192
 MOST_ERROR_BYTES = 64 * 1024
 # What a caller who stops reading may be billed for and not get is two of these and two buffers.
 MOST_PIECE_BYTES = 32 * 1024
-_FIELD = re.compile(r"[a-z_][a-z0-9_.]{0,99}(?=: )")
 # Anthropic says 400 of an account without credit, OpenAI 429: nothing a caller can mend.
 _ACCOUNT = re.compile(r"credit balance", re.IGNORECASE)
 _NO_QUOTA = {"insufficient_quota", "billing_hard_limit_reached"}
@@ -251,15 +256,6 @@ async def _read_error(upstream: HttpUpstream) -> Mapping[str, Any]:
     return error if isinstance(error, dict) else {}
 
 
-def _field_of(error: Mapping[str, Any]) -> str | None:
-    """Return the field at fault: OpenAI names it apart, Anthropic before the reason."""
-    param = error.get("param")
-    if param is None:
-        named = _FIELD.match(str(error.get("message")))
-        return named[0] if named else None
-    return param if isinstance(param, str) else None
-
-
 def _come_back_s(headers: Mapping[bytes, bytes]) -> int | None:
     """Return when to ask again, where that is said in whole seconds; a date is not believed."""
     said = headers.get(b"retry-after", b"").strip()
@@ -291,9 +287,11 @@ async def _refused(
     match status:
         case 400 if is_about_account:
             return UpstreamError("The model's provider failed to answer.")
+        case 400 if is_beyond_context(error):
+            return BeyondContextError()
         case 400 | 413 | 422:
             return BadRequestError(
-                "The model's provider did not accept this request.", param=_field_of(error)
+                "The model's provider did not accept this request.", param=find_field(error)
             )
         case 408 | 504:
             return UpstreamTimeoutError("The model's provider did not answer in time.")

@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from gateway.catalog import Deployment
+from gateway.providers.faults import BeyondContextError
 from gateway.providers.http import ProviderPool, post_json
 from kernel import errors
 
@@ -68,6 +69,7 @@ async def test_each_status_has_its_meaning(
         ({"message": "messages.0.content: secret", "param": None}, "messages.0.content"),
         ({"message": "A secret: here"}, None),
         ({"message": "secret", "param": 5}, None),
+        ({"message": "secret", "param": "a secret"}, None),
         ("secret", None),
     ],
 )
@@ -75,6 +77,27 @@ async def test_the_field_at_fault_is_named_where_the_upstream_does(
     url: str, error: Any, param: str | None
 ) -> None:
     assert (await refusal(url, 400, {"error": error})).param == param
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "secret", "code": "context_length_exceeded", "param": "secret"},
+        {"message": "prompt is too long: 9 tokens > 8 maximum, secret"},
+        {"message": "This model's maximum context length is 8 tokens, secret"},
+    ],
+)
+async def test_a_prompt_that_it_has_no_room_for_is_said_to_be_that(url: str, error: Any) -> None:
+    told = await refusal(url, 400, {"error": error})
+
+    assert type(told) is BeyondContextError
+    assert (told.http_status, told.code, told.param) == (400, "context_length_exceeded", None)
+
+
+async def test_an_account_that_is_refused_is_that_whatever_else_is_said(url: str) -> None:
+    error = {"message": "secret", "code": "context_length_exceeded"}
+
+    assert type(await refusal(url, 401, {"error": error})) is errors.UpstreamError
 
 
 async def test_our_empty_account_there_is_not_the_callers_bad_request(url: str) -> None:
