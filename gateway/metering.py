@@ -161,5 +161,5 @@ def _at_its_price(usage: Usage, price: Price) -> Usage:
     return usage
 
 
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
+def _ms(duration_s: float) -> int:
+    return round(duration_s * 1000)

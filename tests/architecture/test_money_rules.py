@@ -10,13 +10,19 @@ from tests.architecture.tree import PACKAGES, ROOT, name_of, parse, sources
 # Sleeps between batches; a rule below sees to it that no money is in there.
 FLOATS_ALLOWED = {"billing/writer.py"}
 MONEY = ("billing",)
+# Where the gateway bounds, holds and charges.
+GATEWAY_MONEY = (
+    *("admission", "dialects/receipts", "estimate", "media_bounds", "metering", "sale", "tranches"),
+)
 KERNEL_MONEY = ROOT / "platform" / "kernel" / "money.py"
+SECONDS = ("_s", "_at")
 LEDGER = ("billing_ledgertransaction", "billing_ledgerentry")
 LEDGER_MODELS = {"LedgerTransaction", "LedgerEntry"}
 
 
 def money_modules() -> list[Path]:
-    return [*sources(*MONEY), KERNEL_MONEY]
+    gateway = [ROOT / "gateway" / f"{name}.py" for name in GATEWAY_MONEY]
+    return [*sources(*MONEY), KERNEL_MONEY, *gateway]
 
 
 def without_comments(sql: str) -> str:
@@ -35,7 +41,7 @@ def test_no_money_path_knows_a_float_but_for_seconds() -> None:
 
 
 def floats(tree: ast.Module) -> Iterator[ast.Constant | ast.Name]:
-    """Yield literals and the word ``float``; what is named as seconds (``PAUSE_S``) is let be."""
+    """Yield literals and the word ``float``; what is named as a time (``PAUSE_S``) is let be."""
     seconds = {
         inner
         for node in ast.walk(tree)
@@ -53,9 +59,9 @@ def floats(tree: ast.Module) -> Iterator[ast.Constant | ast.Name]:
 
 def names_seconds(node: ast.Assign | ast.AnnAssign | ast.arg) -> bool:
     if isinstance(node, ast.arg):
-        return node.arg.endswith("_s")
+        return node.arg.endswith(SECONDS)
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    return all(isinstance(name, ast.Name) and name.id.lower().endswith("_s") for name in targets)
+    return all(isinstance(name, ast.Name) and name.id.lower().endswith(SECONDS) for name in targets)
 
 
 def test_no_money_path_divides_with_a_slash() -> None:
