@@ -235,7 +235,7 @@ class Relay:
                 size += len(data)
                 if size > MOST_ANSWER_BYTES:
                     raise UpstreamError("The model's provider sent an endless answer.")
-        patched = self._call.dialect.patch_answer(b"".join(parts), self._answer)
+        patched = self._call.dialect.patch_answer(b"".join(parts), self._request, self._answer)
         self._meter.add(patched.count())
         if patched.usage is not None:
             self._meter.report(patched.usage)

@@ -189,7 +189,7 @@ class Dialect(Protocol):
         """Return the patcher of one streamed answer that is in this dialect already."""
         ...
 
-    def patch_answer(self, body: bytes, answer: Answer) -> PatchedAnswer:
+    def patch_answer(self, body: bytes, request: ChatRequest, answer: Answer) -> PatchedAnswer:
         """Read and patch a whole answer that is in this dialect already.
 
         Raises:

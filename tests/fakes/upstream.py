@@ -134,7 +134,9 @@ class UpstreamProtocol(asyncio.Protocol):
                 request["model"], None, stream=False, finished=True, authorization=authorization
             )
         )
-        texts = request["input"] if isinstance(request["input"], list) else [request["input"]]
+        texts = request["input"]
+        if isinstance(texts, str) or isinstance(texts[0], int):
+            texts = [texts]  # a list of tokens is one input
         body: dict[str, Any] = {"object": "list", "model": "up-1-of-that-day", "asked": request}
         if script["vectors"]:
             body["data"] = [

@@ -64,7 +64,7 @@ class AnthropicDialect:
     def open_pass_through(self, request: ChatRequest, answer: Answer) -> PassThrough:
         return PassThroughStream(answer)
 
-    def patch_answer(self, body: bytes, answer: Answer) -> PatchedAnswer:
+    def patch_answer(self, body: bytes, request: ChatRequest, answer: Answer) -> PatchedAnswer:
         return patch_answer(body, answer)
 
     def error_status(self, error: TollgateError) -> int:

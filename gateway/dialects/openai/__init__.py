@@ -57,7 +57,7 @@ class OpenAIDialect:
     def open_pass_through(self, request: ChatRequest, answer: Answer) -> PassThrough:
         return PassThroughStream(request, answer)
 
-    def patch_answer(self, body: bytes, answer: Answer) -> PatchedAnswer:
+    def patch_answer(self, body: bytes, request: ChatRequest, answer: Answer) -> PatchedAnswer:
         return patch_answer(body, answer)
 
     def error_status(self, error: TollgateError) -> int:
@@ -95,8 +95,8 @@ class EmbeddingsDialect(OpenAIDialect):
     ) -> bytes:
         return embeddings.render_answer(request, answer, events, receipt)
 
-    def patch_answer(self, body: bytes, answer: Answer) -> PatchedAnswer:
-        return embeddings.patch_answer(body, answer)
+    def patch_answer(self, body: bytes, request: ChatRequest, answer: Answer) -> PatchedAnswer:
+        return embeddings.patch_answer(body, request, answer)
 
 
 DIALECT: Dialect = OpenAIDialect()

@@ -173,17 +173,20 @@ class PatchedEmbeddings:
         return self.cut.render(receipt.write(self.reported, render_usage(receipt.usage)))
 
 
-def patch_answer(body: bytes, answer: Answer) -> PatchedEmbeddings:
+def patch_answer(body: bytes, request: ChatRequest, answer: Answer) -> PatchedEmbeddings:
     """Read and patch a provider's list.
 
     Raises:
-        UpstreamError: for what is no list of embeddings.
+        UpstreamError: for what is no list of embeddings, one for each input.
 
     """
+    assert request.embed is not None, "only embeddings are patched here"
     parsed = read_object(body)
     vectors = parsed.get("data")
-    if not vectors or not isinstance(vectors, list) or not all(map(_is_vector, vectors)):
+    if not isinstance(vectors, list) or not all(map(_is_vector, vectors)):
         raise UpstreamError("The model's provider sent an answer that holds no embeddings.")
+    if len(vectors) != len(request.embed.inputs):
+        raise UpstreamError("The model's provider did not embed each input once.")
     cut = cut_answer(body, parsed, {"model": answer.model})
     reported = parsed.get("usage")
     return PatchedEmbeddings(cut, reported, _parse_usage(reported))

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.chat import ChatRequest
 from gateway.dialects import anthropic, openai
 from gateway.dialects.answer_bytes import MOST_BYTES, cut_answer
 from gateway.dialects.upstream_json import read_object
 from kernel.errors import UpstreamError
 from tests.gateway.dialects.relaying import ANSWER, RECEIPT
 
+REQUEST = ChatRequest("public", (), {})
 OURS = {"id": "ours", "model": "public"}
 USAGE = b'{"cost":1}'
 
@@ -106,8 +108,8 @@ def test_a_completion_and_a_message_keep_their_spelling() -> None:
         b'"\\u0061"}], "usage":{"input_tokens":9,"output_tokens":1}, "stop_reason":"end_turn"}'
     )
 
-    told = openai.DIALECT.patch_answer(completion, ANSWER).render(RECEIPT)
-    said = anthropic.DIALECT.patch_answer(message, ANSWER).render(RECEIPT)
+    told = openai.DIALECT.patch_answer(completion, REQUEST, ANSWER).render(RECEIPT)
+    said = anthropic.DIALECT.patch_answer(message, REQUEST, ANSWER).render(RECEIPT)
 
     assert told.startswith(
         b'{ "id":"chatcmpl-ours", "object":"chat.completion", "created":7, "model":"public", '
@@ -128,7 +130,7 @@ def test_calls_that_end_with_stop_are_mended_and_nothing_else_is_touched() -> No
     )
     body = b'{"id":"x", "n":1.50, "choices" : %b, "model":"gpt","usage":{}, "z":1E2}'
 
-    told = openai.DIALECT.patch_answer(body % (calls % b"stop"), ANSWER).render(RECEIPT)
+    told = openai.DIALECT.patch_answer(body % (calls % b"stop"), REQUEST, ANSWER).render(RECEIPT)
 
     before, _, behind = told.partition(b'"choices" : ')
     choices, _, end = behind.partition(b', "model"')
@@ -145,7 +147,7 @@ def test_another_end_of_calls_stays_as_it_came(reason: str) -> None:
         f'"finish_reason":"{reason}"}} ],"usage":{{}}}}'
     )
 
-    told = openai.DIALECT.patch_answer(body.encode(), ANSWER).render(RECEIPT)
+    told = openai.DIALECT.patch_answer(body.encode(), REQUEST, ANSWER).render(RECEIPT)
 
     assert f'[ {{"message":{{"tool_calls":[{{}}]}},"finish_reason":"{reason}"}} ]' in told.decode()
 
@@ -180,14 +182,14 @@ NO_MESSAGES = {
 @pytest.mark.parametrize("body", NO_COMPLETIONS.values(), ids=NO_COMPLETIONS)
 def test_what_is_no_completion_is_its_providers_fault(body: bytes) -> None:
     with pytest.raises(UpstreamError) as caught:
-        openai.DIALECT.patch_answer(body, ANSWER)
+        openai.DIALECT.patch_answer(body, REQUEST, ANSWER)
     assert caught.value.message == "The model's provider sent an answer that is no completion."
 
 
 @pytest.mark.parametrize("body", NO_MESSAGES.values(), ids=NO_MESSAGES)
 def test_what_is_no_message_is_its_providers_fault(body: bytes) -> None:
     with pytest.raises(UpstreamError) as caught:
-        anthropic.DIALECT.patch_answer(body, ANSWER)
+        anthropic.DIALECT.patch_answer(body, REQUEST, ANSWER)
     assert caught.value.message == "The model's provider sent an answer that is no message."
 
 
@@ -195,5 +197,5 @@ def test_an_answer_may_say_nothing() -> None:
     silent = b'{"choices":[{"message":{"role":"assistant"},"finish_reason":"length"}]}'
     refusal = b'{"type":"message","content":[],"stop_reason":"refusal"}'
 
-    assert openai.DIALECT.patch_answer(silent, ANSWER).count() == 0
-    assert anthropic.DIALECT.patch_answer(refusal, ANSWER).count() == 0
+    assert openai.DIALECT.patch_answer(silent, REQUEST, ANSWER).count() == 0
+    assert anthropic.DIALECT.patch_answer(refusal, REQUEST, ANSWER).count() == 0

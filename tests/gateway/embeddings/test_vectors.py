@@ -24,6 +24,7 @@ from kernel.errors import BadRequestError, UpstreamError
 from kernel.money import Nanos
 
 ANSWER = Answer("unused", "text-embedding-3-small", 0, "fp_1")
+ONE = ChatRequest("m", (), {}, embed=Embed(("a",)))
 RECEIPT = Receipt(Usage(embedding=3, request=1), Nanos(60), Evidence.PROVIDER)
 USAGE = (
     b'"usage":{"prompt_tokens":3,"total_tokens":3,"cost":0.00000006,'
@@ -109,6 +110,7 @@ def test_a_list_as_base64_byte_for_byte() -> None:
         b"{}",
         b'{"data":{}}',
         b'{"data":[]}',
+        b'{"data":[{"embedding":[1]},{"embedding":[1]}]}',
         b'{"data":[1]}',
         b'{"data":[{}]}',
         b'{"data":[{"embedding":null}]}',
@@ -117,7 +119,7 @@ def test_a_list_as_base64_byte_for_byte() -> None:
 )
 def test_an_upstreams_nonsense_is_its_fault_and_not_shown(body: bytes) -> None:
     with pytest.raises(UpstreamError) as caught:
-        EMBEDDINGS.patch_answer(body, ANSWER)
+        EMBEDDINGS.patch_answer(body, ONE, ANSWER)
     assert "secret" not in caught.value.message
 
 
@@ -134,7 +136,7 @@ def test_figures_that_cannot_be_true_are_told_from_none_at_all(
 ) -> None:
     body = b'{"data":[{"embedding":"AAAA"}],"usage":%b}' % usage
 
-    assert EMBEDDINGS.patch_answer(body, ANSWER).usage == figures
+    assert EMBEDDINGS.patch_answer(body, ONE, ANSWER).usage == figures
 
 
 def test_other_work_gets_its_turn_between_many_vectors() -> None:
