@@ -127,8 +127,8 @@ class AnswerStore:
             )
         if not sealed:
             raise AnswerNotKeptError(
-                "This request has been answered, and the answer was too large to be kept. Use a new "
-                "Idempotency-Key to run it again."
+                "This request has been answered, and the answer was too large to be kept. Use "
+                "another Idempotency-Key to run it again."
             )
         return StoredAnswer(row[1], content)
 

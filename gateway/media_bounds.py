@@ -1,12 +1,12 @@
-"""The most tokens a provider may count for what is no text, so that a hold covers its figures. Pure.
+"""The most tokens a provider may count for what is no text: a hold covers its figures. Pure.
 
 Our own count of a picture or a film (``tokenizer.py``) is a convention, exact for the simulator.
 Providers measure by rules of their own, which change with their models, and charge us by them:
 
 - a picture: 4,784, what Anthropic's sharpest models take; OpenAI's tiles (1,445) and patches
   (3,779) and Gemini's crops (4,128) stay below. A model that counts more says so in the catalogue
-  (``picture_tokens``): gpt-4o-mini multiplies its tiles to 48,169. At detail ``original`` nothing is
-  scaled down: 12,000;
+  (``picture_tokens``): gpt-4o-mini multiplies its tiles to 48,169. At detail ``original`` nothing
+  is scaled down: 12,000;
 - a recording: 32 a second (Gemini; OpenAI counts 10), and no codec in use spends less on a second
   than 1,000 characters of base64;
 - a film, a document: as much as the model's context holds. Neither seconds nor pages can be seen

@@ -174,9 +174,7 @@ class Relay:
                     return StopReason.BUDGET
             if frames:
                 await self._send(frames)
-            is_much = (
-                stream.uncounted_tokens >= CHECKPOINT_TOKENS or size - counted >= COUNT_BYTES
-            )
+            is_much = stream.uncounted_tokens >= CHECKPOINT_TOKENS or size - counted >= COUNT_BYTES
             if is_much or not meter.output_tokens or meter.is_late:
                 counted = size
                 meter.add(stream.count_relayed())

@@ -4,8 +4,8 @@ A request's own field ``mock`` says how to answer, since unknown fields pass thr
 ``chunks`` (64), ``delay_ms`` between them (0), ``usage`` (true, false for none, or an object to
 report as it is), ``fail_after`` chunks (never), ``stall_after`` chunks (never), ``head_after_ms``
 and ``first_after_ms`` (0) for the answer's head and first chunk, ``comments`` (false) each 100 ms
-of a stall, ``word`` for a chunk's text (of slow streams), ``status`` (200) and the fields of its ``error``. ``GET /transcript`` tells what was
-asked, sent, and left early.
+of a stall, ``word`` for a chunk's text (of slow streams), ``status`` (200) and the fields of its
+``error``. ``GET /transcript`` tells what was asked, sent, and left early.
 
 Run it: ``python -m tests.fakes.upstream PORT``. It answers fast enough to stand behind a benchmark.
 """

@@ -129,7 +129,7 @@ def _add_set_flags(change: CommandParser) -> None:
     change.add_argument(
         "--picture-tokens",
         metavar="N",
-        help=f"the most its providers count for a picture, held for each; {PICTURE_TOKENS} at first",
+        help=f"the most its providers count for a picture; {PICTURE_TOKENS} at first",
     )
 
 
