@@ -71,7 +71,8 @@ class Message:
     """One turn. ``text`` joins the text parts with line feeds, in order.
 
     ``parts`` are texts and media in their order, filled only where there are media.
-    ``is_error`` belongs to a tool's result. ``path`` is where its content stood in the request.
+    ``is_error`` belongs to a tool's result. ``ends_cache`` marks that the prompt up to here will come
+    again. ``path`` is where its content stood in the request.
     """
 
     role: str
@@ -83,6 +84,7 @@ class Message:
     parts: tuple[Part, ...] = ()
     thoughts: tuple[Thought, ...] = ()
     is_error: bool = False
+    ends_cache: bool = False
     path: str = field(default="", compare=False)
 
 
@@ -92,7 +94,8 @@ class Tool:
 
     ``parameters`` is a JSON Schema; ``definition`` is the compact JSON text of name, description
     and parameters in this order, which is what counts in the prompt. ``strict`` asks for arguments
-    that keep to the schema, where the caller says so or not. ``path`` is where it stood.
+    that keep to the schema, where the caller says so or not. ``ends_cache`` is as of a message.
+    ``path`` is where it stood.
     """
 
     name: str
@@ -101,6 +104,7 @@ class Tool:
     description: str = ""
     strict: bool | None = None
     path: str = field(default="", compare=False)
+    ends_cache: bool = False
 
 
 class ToolMode(StrEnum):

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from gateway.chat import ChatRequest, FormatKind, Media, Message, Part, ToolCall, ToolMode
+from gateway.dialects.anthropic.cache_marks import mark_end, thin_out
 from gateway.dialects.extras import not_carried, say_extras
 from kernel.errors import NotCarriedError
 
@@ -29,10 +30,12 @@ def render_request(request: ChatRequest, upstream_model: str, max_output_tokens:
 
     """
     system, messages = _render_system(request), _render_turns(request)
+    tools = _render_tools(request)
+    thin_out(tools.get("tools", ()), system, *(turn["content"] for turn in messages))
     if not messages:  # system text alone asks as the user would
         if not system:
             raise not_carried(request.messages[0].path, "An empty conversation")
-        system, messages = "", [{"role": "user", "content": system}]
+        system, messages = [], [{"role": "user", "content": _plainly(system)}]
     body: dict[str, Any] = {
         "model": upstream_model,
         "max_tokens": request.max_tokens or max_output_tokens,
@@ -40,7 +43,7 @@ def render_request(request: ChatRequest, upstream_model: str, max_output_tokens:
         "stream": True,
     }
     if system:
-        body["system"] = system
+        body["system"] = _plainly(system)
     if stops := [stop for stop in request.stop if stop.strip()]:
         body["stop_sequences"] = stops
     if request.user is not None:
@@ -49,7 +52,7 @@ def render_request(request: ChatRequest, upstream_model: str, max_output_tokens:
         {
             **body,
             **_render_sampling(request),
-            **_render_tools(request),
+            **tools,
             **_render_output(request),
             **say_extras(request, "anthropic"),
         }
@@ -112,14 +115,34 @@ def _render_tools(request: ChatRequest) -> dict[str, Any]:
         }
         for tool in offered
     ]
+    for tool, rendered in zip(offered, tools, strict=True):
+        mark_end([rendered], ends_cache=tool.ends_cache)
     return {"tools": tools, "tool_choice": choice}
 
 
-def _render_system(request: ChatRequest) -> str:
-    texts = [message.text for message in request.messages if message.role in _SYSTEM]
+def _render_system(request: ChatRequest) -> list[dict[str, Any]]:
+    """Return one block of all that is said by the system, or one up to each mark in it."""
+    blocks: list[dict[str, Any]] = []
+    texts: list[str] = []
+    for message in request.messages:
+        if message.role not in _SYSTEM or not message.text:
+            continue
+        texts.append(message.text)
+        if message.ends_cache:
+            blocks.append({"type": "text", "text": "\n\n".join(texts)})
+            mark_end(blocks, ends_cache=True)
+            texts = []
     if request.response_format.kind is FormatKind.JSON_OBJECT:
         texts.append(_JSON_ONLY)
-    return "\n\n".join(text for text in texts if text)
+    if texts:
+        blocks.append({"type": "text", "text": "\n\n".join(texts)})
+    return blocks
+
+
+def _plainly(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """Return a lone text as itself."""
+    is_lone = len(blocks) == 1 and "cache_control" not in blocks[0]
+    return str(blocks[0]["text"]) if is_lone else blocks
 
 
 def _render_turns(request: ChatRequest) -> list[dict[str, Any]]:
@@ -133,6 +156,7 @@ def _render_turns(request: ChatRequest) -> list[dict[str, Any]]:
             calls = _with_ids(message.tool_calls, place)
         role = "assistant" if message.role == "assistant" else "user"
         blocks = list(_render_blocks(message, calls))
+        mark_end(blocks, ends_cache=message.ends_cache)
         if not blocks and role == "user":
             raise not_carried(message.path, "An empty message")
         if turns and turns[-1]["role"] == role:

@@ -205,3 +205,8 @@ def optional(holder: Mapping[str, Any], name: str, path: str, check: Check) -> A
     if value is not None:
         check(f"{path}.{name}", value)
     return value
+
+
+def is_cache_mark(value: object) -> bool:
+    """Tell whether ``cache_control`` marks the end of a prompt that will come again."""
+    return isinstance(value, dict) and value.get("type") == "ephemeral"

@@ -65,33 +65,46 @@ def _parse_message(wire: Any, path: str) -> Message:
 
 def _parse_plain(wire: Mapping[str, Any], path: str) -> Message:
     content = _parse_content(wire, path, _TEXT_PARTS)
-    return Message(wire["role"], content.text, _name(wire, path), path=f"{path}.content")
+    return Message(
+        wire["role"],
+        content.text,
+        _name(wire, path),
+        ends_cache=content.ends_cache,
+        path=f"{path}.content",
+    )
 
 
 def _parse_user(wire: Mapping[str, Any], path: str) -> Message:
     content = _parse_content(wire, path, _USER_PARTS)
     name, where = _name(wire, path), f"{path}.content"
-    if not content.media:
-        return Message("user", content.text, name, path=where)
-    return Message("user", content.text, name, media=content.media, parts=content.parts, path=where)
+    return Message(
+        "user",
+        content.text,
+        name,
+        media=content.media,
+        parts=content.parts if content.media else (),
+        ends_cache=content.ends_cache,
+        path=where,
+    )
 
 
 def _parse_assistant(wire: Mapping[str, Any], path: str) -> Message:
     calls = _parse_calls(wire, path)
     refused = fields.optional(wire, "refusal", path, fields.string)
     if wire.get("content") is None and (calls or refused is not None):
-        text = refused or ""
+        content = _Content(refused or "")
     else:
-        text = _parse_content(wire, path, _ASSISTANT_PARTS).text
+        content = _parse_content(wire, path, _ASSISTANT_PARTS)
     # of an earlier answer: it goes on as it came, and its receiver charges for it
     thought = wire.get("reasoning_content")
     thoughts = (Thought(thought),) if thought and type(thought) is str else ()
     return Message(
         "assistant",
-        text,
+        content.text,
         _name(wire, path),
         tool_calls=calls,
         thoughts=thoughts,
+        ends_cache=content.ends_cache,
         path=f"{path}.content",
     )
 
@@ -99,7 +112,14 @@ def _parse_assistant(wire: Mapping[str, Any], path: str) -> Message:
 def _parse_tool(wire: Mapping[str, Any], path: str) -> Message:
     call_id = fields.required(wire, "tool_call_id", path, fields.string)
     content = _parse_content(wire, path, _TEXT_PARTS)
-    return Message("tool", content.text, _name(wire, path), call_id, path=f"{path}.content")
+    return Message(
+        "tool",
+        content.text,
+        _name(wire, path),
+        call_id,
+        ends_cache=content.ends_cache,
+        path=f"{path}.content",
+    )
 
 
 def _parse_function(wire: Mapping[str, Any], path: str) -> Message:
@@ -134,6 +154,7 @@ class _Content:
     text: str
     media: tuple[Media, ...] = ()
     parts: tuple[Part, ...] = ()
+    ends_cache: bool = False
 
 
 def _parse_content(wire: Mapping[str, Any], path: str, kinds: frozenset[str]) -> _Content:
@@ -168,7 +189,8 @@ def _parse_parts(wires: list[Any], path: str, kinds: frozenset[str]) -> _Content
             parts.append(_MEDIA[kind](part, param))
     texts = [part for part in parts if isinstance(part, str)]
     media = [part for part in parts if isinstance(part, Media)]
-    return _Content("\n".join(texts), tuple(media), tuple(parts))
+    is_marked = any(fields.is_cache_mark(part.get("cache_control")) for part in wires)
+    return _Content("\n".join(texts), tuple(media), tuple(parts), is_marked)
 
 
 def _wrong_part(param: str, kind: str, kinds: frozenset[str]) -> Exception:

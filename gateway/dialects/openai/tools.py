@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -57,7 +57,10 @@ def _parse_definitions(wires: Any) -> tuple[Tool, ...]:
 
 def _parse_tool(wire: Any, path: str) -> Tool:
     fields.mapping(path, wire)
-    return parse_definition(_function_of(wire, path), f"{path}.function")
+    function = _function_of(wire, path)
+    tool = parse_definition(function, f"{path}.function")
+    marks = (wire.get("cache_control"), function.get("cache_control"))
+    return replace(tool, ends_cache=True) if any(map(fields.is_cache_mark, marks)) else tool
 
 
 def parse_definition(function: Mapping[str, Any], path: str) -> Tool:
