@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from billing.models import Hold, UsageEvent
+from billing.models import CreditGrant, Hold, UsageEvent, UsageReversal
 from tests.calls import chat_body, transcript, wait_for
 from tests.faults.conftest import Field
 from tests.faults.crowd import Caller, Crowd
@@ -112,4 +112,9 @@ def test_of_100_duplicates_whose_winner_is_killed_one_runs_anew_and_all_get_its_
     assert [row.output for row in completed] == [150]
     assert [row.request_id for row in interrupted] == [broken[0].request_id]
     assert interrupted[0].output <= before["chunks_sent"]
+    (reversal,) = UsageReversal.objects.all()
+    assert reversal.request_id == interrupted[0].request_id
+    assert reversal.amount_nanos == interrupted[0].amount_nanos
+    grant = CreditGrant.objects.get(org=field.acme.org)
+    assert grant.consumed_nanos == completed[0].amount_nanos, "one charge"
     field.prove()
