@@ -165,9 +165,9 @@ class ProviderConnection(asyncio.Protocol):
             self._closed.set_result(None)
         if exc is None and self.has_head and not self._is_framed:
             self._is_whole = True  # a body without a length ends with its connection
-            self._wake()
-        elif not self._is_whole:
+        if not self._is_whole:
             self._fail(UpstreamError("The model's provider broke off its answer."))
+        self._wake()
 
     def data_received(self, data: bytes) -> None:
         if self._is_whole or not self._is_asked:
@@ -177,10 +177,9 @@ class ProviderConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
-            self.close()
+            self.close()  # what came behind a whole answer takes nothing from it
             if not self._is_whole:
                 self._fail(UpstreamError("The model's provider does not speak HTTP."))
-            return
         if self._bare_bytes > MOST_HEAD_BYTES and not self._is_whole:
             self.close()
             self._fail(UpstreamError("The model's provider sent too many headers."))

@@ -124,7 +124,7 @@ class IdempotencyReusedError(TollgateError):
 
 
 class AnswerNotKeptError(TollgateError):
-    http_status = 409
+    http_status = 422
     kind = "invalid_request_error"
     default_code = "idempotent_answer_not_kept"
 

@@ -246,6 +246,19 @@ async def test_whoever_waits_is_woken_by_bytes_by_a_break_and_by_time() -> None:
         take_all(connection)
 
 
+@pytest.mark.parametrize("more", [b"", b"0\r\n\r\n", b"\x00", SIZED])
+async def test_whoever_waits_is_woken_by_the_end_whatever_stands_behind_it(more: bytes) -> None:
+    connection = ProviderConnection(asyncio.get_running_loop())
+    connection.connection_made(Socket())  # type: ignore[arg-type] # as much of one as it uses
+    connection.ask(b"POST ", b"{}")
+
+    waiting = connection.arrival()
+    connection.data_received(SIZED + more)
+    await asyncio.wait_for(waiting, timeout=20)
+
+    assert take_all(connection) == b"Hello there"
+
+
 async def test_a_wait_with_a_time_ends_with_the_exchange() -> None:
     connection = ProviderConnection(asyncio.get_running_loop())
     connection.connection_made(Socket())  # type: ignore[arg-type] # as much of one as it uses

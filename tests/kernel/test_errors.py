@@ -18,6 +18,7 @@ CONTRACT = {
     "TooLargeError": (413, "invalid_request_error", "request_too_large"),
     "UnsupportedMediaError": (415, "invalid_request_error", "unsupported_media_type"),
     "IdempotencyReusedError": (422, "invalid_request_error", "idempotency_key_reused"),
+    "AnswerNotKeptError": (422, "invalid_request_error", "idempotent_answer_not_kept"),
     "RateLimitError": (429, "rate_limit_error", "rate_limit_exceeded"),
     "BudgetError": (429, "insufficient_quota", "project_spend_limit_exceeded"),
     "LargeHeadersError": (431, "invalid_request_error", "request_headers_too_large"),
