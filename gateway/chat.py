@@ -71,8 +71,8 @@ class Message:
     """One turn. ``text`` joins the text parts with line feeds, in order.
 
     ``parts`` are texts and media in their order, filled only where there are media.
-    ``is_error`` belongs to a tool's result. ``ends_cache`` marks that the prompt up to here will come
-    again. ``path`` is where its content stood in the request.
+    ``is_error`` belongs to a tool's result. ``ends_cache`` marks that the prompt up to here will
+    come again. ``path`` is where its content stood in the request.
     """
 
     role: str

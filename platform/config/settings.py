@@ -89,7 +89,8 @@ def _database(address: str) -> dict[str, Any]:
         "PORT": str(parts.port or options.pop("port", "")),
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": options,
+        # compiling a page's query takes longer than running it
+        "OPTIONS": {**options, "options": f"{options.get('options', '')} -c jit=off".strip()},
     }
 
 

@@ -224,3 +224,12 @@ def test_a_page_asks_the_same_number_of_queries_however_many_keys_and_calls(cast
     seed_month(cast.acme.org, [cast.acme.key], days=5, calls_a_day=8)
 
     assert queries() == few
+
+
+@pytest.mark.django_db
+def test_queries_of_pages_are_not_compiled() -> None:
+    """Compiling takes longer than all of them, and begins by the planner's guess of a day."""
+    with connection.cursor() as cursor:
+        cursor.execute("show jit")
+
+        assert cursor.fetchone() == ("off",)

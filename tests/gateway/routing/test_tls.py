@@ -37,7 +37,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     signed = (
         builder.not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), False
+        )
         .sign(key, hashes.SHA256())
     )
     path = tmp_path_factory.mktemp("tls") / "acme.pem"

@@ -1,4 +1,4 @@
-"""Where callers of OpenAI's dialect mark the end of a prompt that comes again, Anthropic is told."""
+"""Where callers of OpenAI's dialect mark a prompt that comes again, Anthropic is told."""
 
 from typing import Any
 
@@ -15,8 +15,13 @@ def part(text: str, mark: Any = MARK) -> dict[str, Any]:
 
 
 def marked_texts(body: dict[str, Any]) -> list[str]:
-    blocks = [*body.get("system", ()), *(each for turn in body["messages"] for each in turn["content"])]
-    return [block["text"] for block in blocks if isinstance(block, dict) and "cache_control" in block]
+    blocks = [
+        *body.get("system", ()),
+        *(each for turn in body["messages"] for each in turn["content"]),
+    ]
+    return [
+        block["text"] for block in blocks if isinstance(block, dict) and "cache_control" in block
+    ]
 
 
 def test_a_mark_stands_at_the_end_of_its_message_in_system_and_turns() -> None:
@@ -33,9 +38,7 @@ def test_a_mark_stands_at_the_end_of_its_message_in_system_and_turns() -> None:
         {"type": "text", "text": "Be brief."},
     ]
     (turn,) = body["messages"]
-    assert turn["content"] == [
-        {"type": "text", "text": "A book.\nRead it.", "cache_control": MARK}
-    ]
+    assert turn["content"] == [{"type": "text", "text": "A book.\nRead it.", "cache_control": MARK}]
 
 
 @pytest.mark.parametrize("place", ["tool", "function"])
