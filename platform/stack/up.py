@@ -90,13 +90,14 @@ def _run(interrupts: Interrupts, cleanup: ExitStack) -> None:
     cleanup.callback(supervisor.stop)
     cleanup.callback(say, "Stopping …")
     api = [roles.api(n, doors.api, env, logs) for n in range(1, doors.api_workers + 1)]
-    groups = [
+    behind = [
         Group([roles.beat(env, logs)]),
         Group([roles.worker(env, logs)]),
-        Group(api, doors.api),
         Group([roles.web(doors.web, env, logs)], doors.web),
     ]
-    supervisor.start(groups, START_TIMEOUT_S)
+    # the API says that it is ready to whoever asks: by then all of it should be, and said to be
+    supervisor.start(behind, START_TIMEOUT_S)
+    supervisor.start([Group(api, doors.api)], START_TIMEOUT_S)
     say(describe(demo, env, logs))
     supervisor.watch(also=services.embedded())
 
