@@ -150,7 +150,7 @@ def test_a_stop_goes_from_the_doors_to_the_stores(up: Up) -> None:
         time.sleep(0.005)
 
     assert stack.wait_end() == 0
-    assert order == ["web", "api", "worker", "beat", "redis", "postgres"]
+    assert order == ["api", "web", "worker", "beat", "redis", "postgres"]
     assert time.monotonic() - started < 10
     assert stack.said.endswith("Stopping …\n")
     assert not (stack.data / "run" / "env").exists()
