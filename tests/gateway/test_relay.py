@@ -154,6 +154,36 @@ def test_a_caller_who_leaves_at_any_chunk_stops_the_upstream_and_pays_for_what_w
     assert_proven(stage.stores.database_url, stage.journals)
 
 
+def test_callers_who_leave_at_every_chunk_stop_their_upstreams_and_pay_for_what_was_relayed(
+    stage: Stage,
+) -> None:
+    def leave_at(index: int) -> tuple[str, int, float]:
+        script = {"chunks": 64, "delay_ms": 40}
+        body = chat_body(stream=True, max_tokens=8000, user=f"leaver-{index}", mock=script)
+        stream = RawStream(stage.api.port, stage.acme.key_text, body)
+        stream.read_until(lambda data: b'"role":"assistant"' in data)
+        relayed = stream.read_words(index).count(WORD)
+        request_id = stream.received.split(b"x-request-id: ")[1].split(b"\r\n")[0].decode()
+        stream.leave()
+        return request_id, relayed, monotonic()
+
+    with ThreadPoolExecutor(64) as pool:
+        left = list(pool.map(leave_at, range(64)))
+
+    mine = Hold.objects.filter(org_id=stage.acme.org.pk)
+    wait_for(lambda: mine.count() == 64 and not mine.filter(state="held").exists())
+    seen = {exchange["user"]: exchange for exchange in exchanges(stage, 8000)}
+    charged = dict(
+        UsageEvent.objects.filter(org_id=stage.acme.org.pk).values_list("request_id", "output")
+    )
+    for index, (request_id, relayed, left_at) in enumerate(left):
+        exchange = seen[f"leaver-{index}"]
+        assert relayed <= charged.get(request_id, 0) <= exchange["chunks_sent"]
+        assert exchange["left_at"] is not None
+        assert exchange["left_at"] - left_at <= 1
+    assert_proven(stage.stores.database_url, stage.journals)
+
+
 def test_a_thousand_calls_make_a_thousand_usage_rows(stage: Stage) -> None:
     def call(number: int) -> int:
         body = chat_body(stream=number % 2 == 0, mock={"chunks": 2})
