@@ -1,7 +1,11 @@
 """Looking at the books in tests: one tick by hand, and the proof that must be clean."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import LiteralString, Self
+
+import psycopg
 
 from billing import tick
 from billing.database import connect_sync
@@ -50,3 +54,37 @@ def assert_proven(database_url: str, journals: Path = NOWHERE) -> None:
         proof = prove(connection, journals)
     broken = [(f.number, f.promise, f.rows) for f in proof.findings if f.rows]
     assert broken == [], broken
+
+
+class Onlooker:
+    """Asks the database for one number, of one row, as often as it can; the least anybody saw.
+
+    The number is what is left of something: it must never be below 0.
+    """
+
+    def __init__(self, database_url: str, query: LiteralString, of: int, *, every_s: float) -> None:
+        self.least: int | None = None
+        self.looks = 0
+        self._url = database_url
+        self._query = query
+        self._of = of
+        self._every_s = every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(20)
+
+    def _look(self) -> None:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            while not self._stop.wait(self._every_s):
+                row = connection.execute(self._query, (self._of,)).fetchone()
+                if row is None or row[0] is None:
+                    continue  # a budget has no window before its first call
+                self.least = row[0] if self.least is None else min(self.least, row[0])
+                self.looks += 1

@@ -3,16 +3,15 @@
 import random
 import threading
 from collections.abc import Callable
-from typing import Self
+from typing import LiteralString
 
-import psycopg
 import pytest
 
 from billing.budgets import BudgetSpec, add_budget
 from billing.holds import Extension, HoldRequest, Refusal
 from billing.models import Budget, BudgetWindow, PriceVersion
 from billing.pricing import Price
-from tests.books import assert_proven, run_tick, settlement
+from tests.books import Onlooker, assert_proven, run_tick, settlement
 from tests.factories import ACTOR, Tenant, hold_request, make_price, make_tenant
 
 LEVELS = ("organization", "project", "key", "key and model")
@@ -88,37 +87,10 @@ def test_of_500_holds_at_once_as_many_pass_as_the_tightest_of_nested_budgets_cov
     assert_proven(database)
 
 
-class Looker:
-    """Looks at one budget's window as often as it can: the least room that anybody ever saw."""
-
-    def __init__(self, database: str, budget: Budget) -> None:
-        self.least_room: int | None = None
-        self.looks = 0
-        self._database = database
-        self._budget = budget
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(20)
-
-    def _look(self) -> None:
-        query = (
-            "select b.limit_nanos - w.settled_nanos - w.held_nanos from billing_budgetwindow w"
-            " join billing_budget b on b.id = w.budget_id where b.id = %s"
-        )
-        with psycopg.connect(self._database, autocommit=True) as connection:
-            while not self._stop.wait(0.005):
-                row = connection.execute(query, (self._budget.pk,)).fetchone()
-                if row is not None:
-                    least = self.least_room
-                    self.least_room = row[0] if least is None else min(least, row[0])
-                    self.looks += 1
+ROOM: LiteralString = (
+    "select b.limit_nanos - w.settled_nanos - w.held_nanos from billing_budgetwindow w"
+    " join billing_budget b on b.id = w.budget_id where b.id = %s"
+)
 
 
 def live(database: str, tenant: Tenant, priced: tuple[PriceVersion, Price], seed: int) -> None:
@@ -153,14 +125,14 @@ def test_while_calls_grow_and_end_nobody_ever_sees_a_hard_budget_beyond_its_limi
     acme, priced = make_tenant(), make_price()
     binding = nest(acme, tightest, "limit_nanos", 400_000)
 
-    with Looker(database, binding) as looker:
+    with Onlooker(database, ROOM, binding.pk, every_s=0.005) as seen:
         at_once(lambda number: live(database, acme, priced, number))
 
     window = BudgetWindow.objects.get(budget=binding)
     room = 400_000 - window.settled_nanos - window.held_nanos
     filled = run_tick(database, holds=[asking(acme, priced[0], max(1, room), 0)])
-    assert looker.looks > 20
-    assert looker.least_room is not None
-    assert 0 <= looker.least_room < 9_000, "calls were refused for want of it"
+    assert seen.looks > 20
+    assert seen.least is not None
+    assert 0 <= seen.least < 9_000, "calls were refused for want of it"
     assert [refusal is None for refusal in filled.held.values()] == [room > 0]
     assert_proven(database)

@@ -1,16 +1,15 @@
 """A thousand calls at once over four processes: nobody spends what is not there."""
 
-import threading
 import time
 from collections.abc import Sequence
-from typing import LiteralString, Self
+from typing import LiteralString
 
-import psycopg
 import redis
 from django.db.models import Sum
 
 from billing.budgets import create_budget
 from billing.models import BudgetWindow, Hold, UsageEvent
+from tests.books import Onlooker
 from tests.calls import chat_body, post, transcript, wait_for
 from tests.factories import ACTOR, Tenant, make_tenant
 from tests.faults.conftest import Field, Siege
@@ -82,37 +81,6 @@ BUDGET: LiteralString = (
 )
 
 
-class Ledger:
-    """Looks at what one organization has left as often as it can: the worst anybody could see."""
-
-    def __init__(self, database_url: str, left: LiteralString, org_id: int) -> None:
-        self.least_free_nanos: int | None = None
-        self.looks = 0
-        self._url = database_url
-        self._left = left
-        self._org_id = org_id
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(20)
-
-    def _look(self) -> None:
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            while not self._stop.wait(0.05):
-                row = connection.execute(self._left, (self._org_id,)).fetchone()
-                if row is None or row[0] is None:
-                    continue  # a budget has no window before its first call
-                least = self.least_free_nanos
-                self.least_free_nanos = row[0] if least is None else min(least, row[0])
-                self.looks += 1
-
-
 # what is granted to those who wait no more goes back, and meanwhile others hear of no room;
 # on a machine of CI few of a crowd would be held for in a second
 PATIENT = {"HOLD_WAIT_MS": "5000"}
@@ -160,12 +128,12 @@ def test_1000_calls_while_a_process_dies_redis_is_flushed_and_postgres_freezes_o
     balance_nanos = cost_of_a_hold(siege, siege.api.url, 60) * COVERED
     poor = make_tenant("Poor", credit_usd=f"{balance_nanos // 10**9}.{balance_nanos % 10**9:09d}")
 
-    with Ledger(siege.services.database_url, CREDIT, poor.org.pk) as ledger:
+    with Onlooker(siege.services.database_url, CREDIT, poor.org.pk, every_s=0.05) as seen:
         callers = call_through_faults(siege, apis, poor)
 
-    assert ledger.looks > 20
-    assert ledger.least_free_nanos is not None
-    assert ledger.least_free_nanos >= 0
+    assert seen.looks > 20
+    assert seen.least is not None
+    assert seen.least >= 0
     assert poor.account.deferred_nanos == balance_nanos - spent_by(poor) >= 0
     assert_charged_once_and_never_more_than_relayed(siege, poor, callers)
     siege.prove()
@@ -182,14 +150,14 @@ def test_1000_calls_through_the_same_faults_overspend_no_hard_budget_within_plen
     )
     create_budget(org=frugal.org, limit_nanos=10**12, period="month", actor=ACTOR)
 
-    with Ledger(siege.services.database_url, BUDGET, frugal.org.pk) as ledger:
+    with Onlooker(siege.services.database_url, BUDGET, frugal.org.pk, every_s=0.05) as seen:
         callers = call_through_faults(siege, apis, frugal)
 
     assert any(caller.status == 429 for caller in callers), "the budget was in the way"
     assert not any(caller.status == 402 for caller in callers), "the credit never was"
-    assert ledger.looks > 20
-    assert ledger.least_free_nanos is not None
-    assert ledger.least_free_nanos >= 0
+    assert seen.looks > 20
+    assert seen.least is not None
+    assert seen.least >= 0
     window = BudgetWindow.objects.get(budget__key=frugal.key)
     assert (window.settled_nanos, window.held_nanos) == (spent_by(frugal), 0)
     assert window.settled_nanos <= limit_nanos
