@@ -167,9 +167,9 @@ async def _relay(call: Call, begun: _Begun) -> None:
             visit.end(well=False if is_providers_fault(error) and not is_out_of_time else None)
         raise
     finally:
-        await begun.upstream.aclose()
         if visit is not None:
             visit.end(well=None)
+        await begun.upstream.aclose()
 
 
 def _begin_answer(call: Call, request: ChatRequest, sale: Sale) -> Answer:
