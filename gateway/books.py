@@ -5,12 +5,14 @@ before the caller does.
 """
 
 import asyncio
+from functools import partial
 
 from billing.batch import HoldAnswer
 from billing.holds import Act, Closing, HoldRequest, Refusal
 from billing.journal import Journal
 from billing.writer import Writer
 from kernel import failpoints
+from kernel.deadlines import ring_in
 from kernel.errors import UnavailableError
 
 MOST_BACKLOG = 5_000
@@ -37,7 +39,7 @@ class Books:
         self.journal.open_call(request.request_id)
         failpoints.reach("after_open")
         answer = self.writer.hold(request)
-        deadline = answer.get_loop().call_later(self._hold_wait_s, _refuse, answer)
+        deadline = ring_in(self._hold_wait_s, partial(_refuse, answer))
         try:
             refusal = await answer
         except asyncio.CancelledError:

@@ -26,6 +26,7 @@ from gateway.dialects import anthropic, openai, responses
 from gateway.openapi import render_document
 from gateway.pipeline import serve_completion
 from gateway.runtime import Runtime, current_runtime
+from kernel.deadlines import Deadline
 from kernel.errors import (
     MethodNotAllowedError,
     NotFoundError,
@@ -223,7 +224,7 @@ async def _read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(settings.BODY_TIMEOUT_S):
+        with Deadline(settings.BODY_TIMEOUT_S):
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":

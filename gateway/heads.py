@@ -8,21 +8,17 @@
    answer away with them. Nothing is answered in the middle of another answer.
 
 A call that comes in one piece pays two additions for this, and no timer.
-
-Thousands of connections are open at once, each with a protocol of uvicorn's; so what that keeps for
-a connection is kept here in half the memory: in slots, with flags for events and no idle queue.
 """
 
 import asyncio
 from typing import Any
 
 from django.conf import settings
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.connection import bound_connection
 from gateway.dialects import anthropic, openai
-from gateway.flags import Flag
+from gateway.exchanges import SlimHttpProtocol
+from kernel.deadlines import Alarm, ring_in
 from kernel.errors import LargeHeadersError
 from kernel.ids import new_request_id
 
@@ -38,85 +34,34 @@ class _TooLargeError(Exception):
     """Makes the parser stop at a head that is whole and too large."""
 
 
-class Backlog(list[Any]):
-    """Requests that came before the answer to the one before: none, nearly always."""
-
-    __slots__ = ()
-
-    def appendleft(self, request: Any) -> None:
-        self.insert(0, request)
-
-
-class SlimFlowControl(FlowControl):
-    """uvicorn's flow control with a flag for its event."""
-
-    __slots__ = ("_is_writable_event", "_transport", "read_paused", "write_paused")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        super().__init__(transport)
-        self._is_writable_event = Flag(is_set=True)  # type: ignore[assignment] # all it is asked for
-
-
-class BoundedHttpProtocol(HttpToolsProtocol):
+class BoundedHttpProtocol(SlimHttpProtocol):
     """uvicorn's protocol on httptools, given to it by ``config.server``."""
 
     __slots__ = (
+        "_alarm",
         "_is_refused",
         "_is_too_large",
         "_most_head_bytes",
         "_pending_bytes",
-        "_timer",
-        # uvicorn's own
-        "access_log",
-        "access_logger",
-        "app",
-        "app_state",
-        "asgi_version",
-        "client",
-        "config",
-        "connections",
-        "cycle",
-        "expect_100_continue",
-        "flow",
-        "headers",
-        "limit_concurrency",
-        "logger",
-        "loop",
-        "parser",
-        "pipeline",
-        "root_path",
-        "scheme",
-        "scope",
-        "server",
-        "server_state",
-        "tasks",
-        "timeout_keep_alive",
-        "timeout_keep_alive_task",
-        "transport",
-        "url",
-        "ws_protocol_class",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.pipeline = Backlog()  # type: ignore[assignment] # all that is asked of its queue
-        self.url = b""
         # what came since the parser last made something of it; the same before the latest piece
         # was parsed, which no head in it can exceed
         self._pending_bytes = 0
         self._most_head_bytes = 0
         self._is_too_large = False
         self._is_refused = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm: Alarm | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
-        self.flow = SlimFlowControl(transport)
         bound_connection(transport, unread_s=settings.UNREAD_S)
-        self._timer = self.loop.call_later(settings.HEAD_TIMEOUT_S, transport.close)
+        self._alarm = ring_in(settings.HEAD_TIMEOUT_S, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        self._stop_alarm()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -127,18 +72,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._pending_bytes:
             self._await_more()
-        elif self._timer is not None:
-            self._stop_timer()
+        elif self._alarm is not None:
+            self._stop_alarm()
 
     def on_headers_complete(self) -> None:
         if self._most_head_bytes > MOST_HEAD_BYTES and self._is_head_too_large():
             self._is_too_large = True
             raise _TooLargeError
         self._pending_bytes = 0
-        before = self.cycle
         super().on_headers_complete()
-        if self.cycle is not before:  # its task has not begun yet
-            self.cycle.message_event = Flag()  # type: ignore[assignment] # all it is asked for
 
     def on_body(self, body: bytes) -> None:
         self._pending_bytes = 0
@@ -161,8 +103,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._pending_bytes > MOST_HEAD_BYTES + min(len(self.url), MOST_URL_BYTES):
             self._is_too_large = True
             self.send_400_response("")
-        elif self._timer is None and not self._is_answering():
-            self._timer = self.loop.call_later(settings.HEAD_TIMEOUT_S, self.transport.close)
+        elif self._alarm is None and not self._is_answering():
+            self._alarm = ring_in(settings.HEAD_TIMEOUT_S, self.transport.close)
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
@@ -186,10 +128,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self.transport.write_eof()
-        self._stop_timer()
-        self._timer = self.loop.call_later(LINGER_S, self.transport.close)
+        self._stop_alarm()
+        self._alarm = ring_in(LINGER_S, self.transport.close)
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _stop_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None

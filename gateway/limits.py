@@ -16,6 +16,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from gateway.levels import Ask, Check, Slots, Verdict
 from gateway.local_limits import LocalLimits
 from gateway.script import Script
 from kernel import clock
+from kernel.deadlines import Deadline, ring_in
 from kernel.log import logger
 
 FAILURES_TO_OPEN = 5
@@ -104,11 +106,10 @@ class RateLimiter:
             "lease": LEASE_MS,
             "longest": ask.longest_ms,
         }
-        loop = asyncio.get_running_loop()
-        waiting: asyncio.Future[Row | None] = loop.create_future()
+        waiting: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
         self._asks.append((row, waiting))
         self._depart()
-        deadline = loop.call_later(self._wait_s, _give_up, waiting)
+        deadline = ring_in(self._wait_s, partial(_give_up, waiting))
         try:
             answer = await waiting
         finally:
@@ -185,7 +186,7 @@ class RateLimiter:
         if clock.monotonic() < self._open_until:
             return [None] * len(rows)
         try:
-            async with asyncio.timeout(self._wait_s):
+            with Deadline(self._wait_s):
                 text = await self._script.run(orjson.dumps(rows))
         except Exception as error:  # noqa: BLE001 # whatever it is, callers wait for a verdict
             self._failures += 1

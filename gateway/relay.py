@@ -90,7 +90,7 @@ class Relay:
         renderer = call.dialect.open_stream(self._request, self._answer)
         reason: StopReason | None = None
         try:
-            async with self._watch:
+            with self._watch:
                 async for batch in upstream.batches():
                     affordable = await self._afford(batch)
                     frames = renderer.render(affordable)
@@ -130,7 +130,7 @@ class Relay:
         call, meter = self._call, self._meter
         stream = call.dialect.open_pass_through(self._request, self._answer)
         try:
-            async with self._watch:
+            with self._watch:
                 reason = await self._pass_through(upstream, stream)
         except TollgateError as error:
             meter.add(stream.count_relayed())
@@ -207,7 +207,7 @@ class Relay:
     async def _whole_events(self, upstream: EventUpstream) -> None:
         events: list[StreamEvent] = []
         tokens = 0
-        async with self._watch:
+        with self._watch:
             async for batch in upstream.batches():
                 events.extend(batch)
                 tokens += sum(map(_tokens, batch))
@@ -227,7 +227,7 @@ class Relay:
     async def _whole_bytes(self, upstream: ByteUpstream) -> None:
         parts: list[bytes] = []
         size = 0
-        async with self._watch:
+        with self._watch:
             while data := await upstream.read():
                 parts.append(data)
                 size += len(data)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from gateway.call import Call
 from gateway.metering import Meter
 from kernel import clock
+from kernel.deadlines import Alarm, Deadline, ring_in
 from kernel.errors import UpstreamTimeoutError
 
 
@@ -41,6 +42,7 @@ class Watch:
     """
 
     __slots__ = (
+        "_alarm",
         "_call",
         "_ends_at",
         "_limit",
@@ -48,7 +50,6 @@ class Watch:
         "_patience",
         "_ping",
         "_streams",
-        "_timer",
         "_token_at",
         "_tokens",
         "_why",
@@ -61,11 +62,11 @@ class Watch:
         self._streams = streams
         self._tokens = 0
         self._token_at = patience.asked_at
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm: Alarm | None = None
+        self._limit = Deadline(None)
         self._ping: asyncio.Task[None] | None = None
         self._why = ""
         self._ends_at = min(call.started_at + patience.call_s, patience.asked_at + patience.total_s)
-        self._limit = asyncio.timeout(None)
 
     def note(self) -> None:
         """Take notice of what the meter has counted by now."""
@@ -73,22 +74,22 @@ class Watch:
             self._tokens = self._meter.output_tokens
             self._token_at = clock.monotonic()
 
-    async def __aenter__(self) -> None:
-        await self._limit.__aenter__()
+    def __enter__(self) -> None:
+        self._limit.__enter__()
         self._look()
 
-    async def __aexit__(
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._alarm is not None:
+            self._alarm.cancel()
         if self._ping is not None:
             self._ping.cancel()
         try:
-            await self._limit.__aexit__(kind, error, trace)
+            self._limit.__exit__(kind, error, trace)
         except TimeoutError as timeout:
             raise UpstreamTimeoutError(self._why) from timeout
 
@@ -108,11 +109,11 @@ class Watch:
                     self._end("The model's provider stopped answering.")
                     return
                 next_s = min(next_s, token_left_s, self._keep_alive_left_s(now))
-        self._timer = asyncio.get_running_loop().call_later(max(next_s, 0.001), self._look)
+        self._alarm = ring_in(next_s, self._look)
 
     def _end(self, why: str) -> None:
         self._why = why
-        self._limit.reschedule(asyncio.get_running_loop().time())
+        self._limit.end()
 
     def _why_over(self) -> str:
         wait = self._patience

@@ -16,6 +16,7 @@ import asyncio
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from kernel.deadlines import ring_in
 from kernel.errors import TollgateError, UpstreamError, UpstreamTimeoutError
 
 # The most that may come without a byte of body in it: a head, trailers.
@@ -114,8 +115,8 @@ class ProviderConnection(asyncio.Protocol):
         """Return what is done with the next bytes, the end, or a fault; one at a time waits."""
         waiter = self._waiter = self._loop.create_future()
         if timeout_s is not None:
-            timer = self._loop.call_later(timeout_s, self._time_out)
-            waiter.add_done_callback(lambda _: timer.cancel())
+            alarm = ring_in(timeout_s, self._time_out)
+            waiter.add_done_callback(lambda _: alarm.cancel())
         return waiter
 
     def check_head(self) -> bool:

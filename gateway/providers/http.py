@@ -27,6 +27,7 @@ from kernel.addresses import (
     find_literal,
     is_allowed,
 )
+from kernel.deadlines import Deadline
 from kernel.errors import (
     BadRequestError,
     TollgateError,
@@ -223,7 +224,7 @@ async def post_json(
     slowest_s = max(deployment.read_timeout_s, deployment.first_token_timeout_s)
     read_s = None if streams else max(slowest_s, deployment.stall_timeout_s)
     try:
-        async with asyncio.timeout(deployment.read_timeout_s):
+        with Deadline(deployment.read_timeout_s):
             lease, connection = await pool.ask(
                 url, body, headers, connect_s=deployment.connect_timeout_s
             )
@@ -245,7 +246,7 @@ async def post_json(
 async def _read_error(upstream: HttpUpstream) -> Mapping[str, Any]:
     text = b""
     try:
-        async with asyncio.timeout(2):
+        with Deadline(2):
             while len(text) < MOST_ERROR_BYTES and (piece := await upstream.read()):
                 text += piece
         error = orjson.loads(text).get("error")

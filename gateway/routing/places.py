@@ -3,6 +3,8 @@
 import asyncio
 from collections import deque
 
+from kernel.deadlines import Deadline
+
 WAIT_S = 0.25
 
 
@@ -24,7 +26,7 @@ class Places:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
-            async with asyncio.timeout(wait_s):
+            with Deadline(wait_s):
                 await turn
         except BaseException as error:
             self._leave(turn)

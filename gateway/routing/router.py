@@ -24,6 +24,7 @@ from gateway.routing.circuits import Circuit, Tell, Turn
 from gateway.routing.places import Places
 from gateway.routing.retries import RetryBudget
 from kernel import clock
+from kernel.deadlines import Deadline
 from kernel.errors import (
     BadRequestError,
     NotCarriedError,
@@ -127,7 +128,7 @@ class Router:
 
         """
         try:
-            async with asyncio.timeout(tries.ends_at - clock.monotonic()):
+            with Deadline(tries.ends_at - clock.monotonic()):
                 return await self._open_first_willing(model, request, request_id, tries)
         except TimeoutError as error:
             tries.is_over = True

@@ -1,0 +1,166 @@
+"""Deadlines end what takes too long, and nothing else."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import uvloop
+
+from kernel.deadlines import Deadline, ring_in
+
+SOON_S, LONG_S = 0.03, 30.0
+
+
+async def test_what_is_done_in_time_is_left_alone() -> None:
+    with Deadline(LONG_S):
+        await asyncio.sleep(0)
+
+    await asyncio.sleep(0)
+
+
+async def test_what_takes_too_long_is_over_and_not_early() -> None:
+    began_at = time.monotonic()
+    with pytest.raises(TimeoutError), Deadline(SOON_S):
+        await asyncio.sleep(LONG_S)
+
+    assert SOON_S <= time.monotonic() - began_at < LONG_S
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling()
+    await asyncio.sleep(0)
+
+
+async def test_the_inner_one_of_two_ends_only_its_own() -> None:
+    with Deadline(LONG_S):
+        with pytest.raises(TimeoutError), Deadline(SOON_S):
+            await asyncio.sleep(LONG_S)
+        await asyncio.sleep(0)
+
+
+async def test_the_outer_one_of_two_passes_through_the_inner() -> None:
+    async def wait() -> None:
+        with Deadline(SOON_S), Deadline(LONG_S):
+            await asyncio.sleep(LONG_S)
+
+    with pytest.raises(TimeoutError):
+        await wait()
+
+
+async def test_who_is_cancelled_inside_is_cancelled_and_not_late() -> None:
+    async def wait() -> None:
+        with Deadline(LONG_S):
+            await asyncio.sleep(LONG_S)
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_who_is_cancelled_and_late_at_once_is_cancelled() -> None:
+    limit = Deadline(None)
+
+    async def wait() -> None:
+        with limit:
+            await asyncio.sleep(LONG_S)
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    limit.end()
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_error_in_its_place_is_itself() -> None:
+    async def fail() -> None:
+        with Deadline(SOON_S):
+            try:
+                await asyncio.sleep(LONG_S)
+            except asyncio.CancelledError as cut:
+                raise KeyError("inside") from cut
+
+    with pytest.raises(KeyError):
+        await fail()
+
+    await asyncio.sleep(0)
+
+
+async def test_without_seconds_it_ends_when_it_is_told_and_once() -> None:
+    limit = Deadline(None)
+
+    async def wait() -> None:
+        with limit:
+            limit.end()
+            limit.end()
+            await asyncio.sleep(LONG_S)
+
+    with pytest.raises(TimeoutError):
+        await wait()
+
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling()
+
+
+async def test_alarms_ring_in_their_order_and_those_cancelled_never() -> None:
+    rung: list[int] = []
+
+    def ring(number: int) -> Callable[[], object]:
+        return lambda: rung.append(number)
+
+    ring_in(0.09, ring(3))
+    ring_in(LONG_S, ring(9)).cancel()
+    ring_in(0.01, ring(1))
+    ring_in(0.02, ring(8)).cancel()
+    ring_in(0.05, ring(2))
+    await asyncio.sleep(0.15)
+
+    assert rung == [1, 2, 3]
+
+
+async def test_an_alarm_that_another_of_its_moment_cancels_does_not_ring() -> None:
+    rung: list[int] = []
+
+    def ring(number: int, other: int) -> None:
+        rung.append(number)
+        alarms[other].cancel()
+
+    alarms = [ring_in(0.01, partial(ring, 0, 1)), ring_in(0.01, partial(ring, 1, 0))]
+    await asyncio.sleep(0.06)
+
+    assert len(rung) == 1
+
+
+async def test_one_that_fails_keeps_none_of_the_others_from_ringing() -> None:
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    rung = asyncio.Event()
+
+    def fail() -> None:
+        raise ValueError("inside")
+
+    for _ in range(3):
+        ring_in(0.01, fail)
+    ring_in(0.01, rung.set)
+    async with asyncio.timeout(LONG_S):
+        await rung.wait()
+    await asyncio.sleep(0.05)
+
+    assert [type(context["exception"]) for context in told] == [ValueError] * 3
+
+
+def test_every_event_loop_has_alarms_of_its_own() -> None:
+    async def wait() -> bool:
+        ring_in(LONG_S, asyncio.get_running_loop().stop)
+        with pytest.raises(TimeoutError), Deadline(SOON_S):
+            await asyncio.sleep(LONG_S)
+        return True
+
+    assert all(run(wait()) for run in (asyncio.run, uvloop.run, asyncio.run))
