@@ -37,6 +37,7 @@ from billing.journal import Journal
 from billing.slow import SlowClosings
 from kernel import clock, failpoints
 from kernel.log import logger
+from kernel.loops import running_loop
 
 BATCH = 256
 HEARTBEAT_S = 5.0
@@ -92,14 +93,14 @@ class Writer:
 
         A caller that stops waiting ends the future itself; a hold granted afterwards is released.
         """
-        answer: HoldAnswer = asyncio.get_running_loop().create_future()
+        answer: HoldAnswer = running_loop().create_future()
         self._holds.append((request, answer))
         self._wake()
         return answer
 
     def extend(self, extension: Extension) -> asyncio.Future[bool]:
         """Queue an extension. The future's result tells whether there was room."""
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[bool] = running_loop().create_future()
         self._extensions.append((extension, answer))
         self._wake()
         return answer
@@ -157,7 +158,7 @@ class Writer:
 
     async def _sleep(self, seconds: float) -> None:
         """Wait until somebody wakes the writer, at most for so long."""
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         self._sleeper = loop.create_future()
         timer = loop.call_later(seconds, self._wake)
         try:
@@ -193,7 +194,7 @@ class Writer:
         return self._connection
 
     async def _beat(self, connection: AsyncConnection[TupleRow]) -> None:
-        loop_time = asyncio.get_running_loop().time()
+        loop_time = running_loop().time()
         if loop_time - self._beat_at < HEARTBEAT_S:
             return
         self._beat_at = loop_time

@@ -9,6 +9,7 @@ from gateway.idempotency import MOST_BYTES as MOST_KEPT_BYTES
 from kernel import clock
 from kernel.errors import TollgateError
 from kernel.ids import new_request_id
+from kernel.loops import running_loop
 
 Send = Callable[[Any], Awaitable[None]]
 JSON = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
@@ -171,7 +172,7 @@ class Registry:
         return len(self._tasks)
 
     def serve(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
+        task = running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -3,8 +3,8 @@
 1. Thousands of connections are open at once. What uvicorn keeps for each is kept here in half the
    memory: in slots, with flags for events and no idle queue.
 2. A write to a socket costs as much as fifty calls of functions, and uvicorn makes one for an
-   answer's head and one for each piece of its body. Here a head leaves with the piece that follows
-   it, or at the event loop's next turn where none does.
+   answer's head and one for each piece of its body. Here a head leaves with the first piece, as
+   ASGI has it.
 3. Between two requests a connection waits for its end by ``kernel.deadlines``.
 """
 
@@ -120,7 +120,6 @@ class Exchange(RequestResponseCycle):
         if not head.count(b"\n") == head.count(b"\r") == len(lines) or b"\0" in head:
             raise RuntimeError("a header with a line break or a zero byte in it")
         self._head = head + b"\r\n"
-        asyncio.get_running_loop().call_soon(self._flush)
 
     def _note_framing(self, name: bytes, value: bytes) -> None:
         if name == b"connection":
@@ -130,12 +129,6 @@ class Exchange(RequestResponseCycle):
         elif self.chunked_encoding is None:
             self.expected_content_length = int(value)
             self.chunked_encoding = False
-
-    def _flush(self) -> None:
-        """Write a head for which no body has come yet."""
-        if self._head and not self.disconnected:
-            self.transport.write(self._head)
-            self._head = b""
 
     def _write(self, body: bytes, *, is_last: bool) -> None:
         if self.scope["method"] == "HEAD":

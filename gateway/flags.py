@@ -7,6 +7,8 @@ coroutine for each of them. An open stream had two of uvicorn's.
 import asyncio
 from collections.abc import Awaitable, Generator
 
+from kernel.loops import running_loop
+
 
 class Flag:
     """Is to one event loop what ``asyncio.Event`` is, as far as uvicorn asks for it."""
@@ -34,7 +36,7 @@ class Flag:
         """Return what is done at the next ``set``, or at once while the flag is set."""
         if self._is_set:
             return _AT_ONCE
-        waiter = asyncio.get_running_loop().create_future()
+        waiter = running_loop().create_future()
         self._waiters = (*(each for each in self._waiters if not each.done()), waiter)
         return waiter
 

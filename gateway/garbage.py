@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from kernel import clock
 
-YOUNG, MIDDLE, NEVER = 5_000, 10, 1_000_000
+YOUNG, MIDDLE, NEVER = 25_000, 10, 1_000_000
 FEW_CALLS = 100
 PAUSE_S = 60.0
 MOST_WAIT_S = 1800.0

@@ -29,6 +29,7 @@ from gateway.script import Script
 from kernel import clock
 from kernel.deadlines import Deadline, ring_in
 from kernel.log import logger
+from kernel.loops import running_loop
 
 FAILURES_TO_OPEN = 5
 OPEN_S = 1.0
@@ -106,7 +107,7 @@ class RateLimiter:
             "lease": LEASE_MS,
             "longest": ask.longest_ms,
         }
-        waiting: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[Row | None] = running_loop().create_future()
         self._asks.append((row, waiting))
         self._depart()
         deadline = ring_in(self._wait_s, partial(_give_up, waiting))
@@ -130,7 +131,7 @@ class RateLimiter:
         if ask.slots:
             self._leases[ask.request_id] = ask
             if self._renewal is None:
-                self._renewal = asyncio.get_running_loop().call_later(RENEW_S, self._renew)
+                self._renewal = running_loop().call_later(RENEW_S, self._renew)
 
     def _renew(self) -> None:
         """Renew every open lease; one that Redis has lost is there again."""
@@ -143,13 +144,13 @@ class RateLimiter:
                 {"op": "renew", "leases": leases[start : start + BATCH], "lease": LEASE_MS}
             )
         if leases:
-            self._renewal = asyncio.get_running_loop().call_later(RENEW_S, self._renew)
+            self._renewal = running_loop().call_later(RENEW_S, self._renew)
 
     def _return(self, row: Row) -> None:
         """Queue what nobody waits for."""
         self._returns.append(row)
         if self._returns_timer is None:
-            loop = asyncio.get_running_loop()
+            loop = running_loop()
             self._returns_timer = loop.call_later(LINGER_S, self._send_returns)
 
     def _send_returns(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 
 from kernel.deadlines import Deadline
+from kernel.loops import running_loop
 
 WAIT_S = 0.25
 
@@ -23,7 +24,7 @@ class Places:
         if most is None or self.taken < most:
             self.taken += 1
             return True
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[None] = running_loop().create_future()
         self._waiting.append(turn)
         try:
             with Deadline(wait_s):

@@ -10,24 +10,32 @@ import heapq
 from collections.abc import Callable
 from types import TracebackType
 
+from kernel.loops import running_loop, running_task
+
 GRAIN_S = 1 / 64
 
 
 class Alarm:
-    """Calls back once, unless it is cancelled before."""
+    """Calls back once, unless it is cancelled before.
+
+    It lets go of the callback then: whoever owns both would else be garbage for the collector.
+    """
 
     __slots__ = ("_bucket", "_callback")
 
     def __init__(self, bucket: "set[Alarm]", callback: Callable[[], object]) -> None:
         self._bucket = bucket
-        self._callback = callback
+        self._callback: Callable[[], object] | None = callback
         bucket.add(self)
 
     def cancel(self) -> None:
         self._bucket.discard(self)
+        self._callback = None
 
     def ring(self) -> None:
-        self._callback()
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
 
 
 class _Wheel:
@@ -90,10 +98,8 @@ class Deadline:
         self._seconds = seconds
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "used in a task"
-        self._task = task
-        self._cancels = task.cancelling()
+        self._task = running_task()
+        self._cancels = self._task.cancelling()
         self._is_over = False
         self._alarm = None if self._seconds is None else ring_in(self._seconds, self.end)
 
@@ -121,7 +127,7 @@ class Deadline:
 def ring_in(seconds: float, callback: Callable[[], object]) -> Alarm:
     """Call back in so many seconds, in the running event loop."""
     global _wheel  # noqa: PLW0603 # a process has one event loop; tests make many
-    loop, wheel = asyncio.get_running_loop(), _wheel
+    loop, wheel = running_loop(), _wheel
     if wheel is None or wheel.loop is not loop:
         wheel = _wheel = _Wheel(loop)
     return wheel.add(seconds, callback)

@@ -113,8 +113,8 @@ async def test_a_stream_is_a_write_for_each_piece_and_its_end_is_in_the_last(
     ]
 
 
-async def test_a_head_does_not_wait_for_a_body_that_is_late(caller: Caller) -> None:
-    await caller.ask(begin(), 0.01, piece(b"late"))
+async def test_a_head_waits_for_the_first_piece_however_empty(caller: Caller) -> None:
+    await caller.ask(begin(), 0.01, piece(b"", more=True), 0.01, piece(b"late"))
 
     assert caller.wire.writes == [
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",

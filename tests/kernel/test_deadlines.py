@@ -1,6 +1,7 @@
 """Deadlines end what takes too long, and nothing else."""
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable
 from functools import partial
@@ -164,3 +165,12 @@ def test_every_event_loop_has_alarms_of_its_own() -> None:
         return True
 
     assert all(run(wait()) for run in (asyncio.run, uvloop.run, asyncio.run))
+
+
+async def test_what_is_over_leaves_nothing_to_the_garbage_collector() -> None:
+    gc.collect()
+    with Deadline(LONG_S):
+        pass
+    ring_in(LONG_S, Deadline(None).end).cancel()
+
+    assert gc.collect() == 0
