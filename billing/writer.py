@@ -1,19 +1,14 @@
 """The writer: group commit of one process's holds and settlements.
 
-1. Callers append to the queues and, for holds and extensions, await a future.
+1. Callers append to the queues (``queues.py``) and, for holds and extensions, await a future.
 2. One task has one batch in flight; what arrives meanwhile is the next batch. A batch is one
    transaction: settlements first, then extensions, then new holds; one fsync for all of them.
-   Callers wait for holds and nobody for a settlement, so settlements go along only once they have
-   waited for a moment, or are many. What is refused without them is asked again with them, since
-   they may free what it needs.
 3. A committed settlement is marked done in the journal.
 4. A lost connection leaves the outcome unknown: settlements are sent again (closing twice is
    closing once), holds are refused and released on return, extensions count as refused.
 5. A record that PostgreSQL refuses is found by halving the batch and put into quarantine; its
    neighbours go on.
-6. A batch that takes too long is rolled back, and whoever waits for a hold in it is refused. Half
-   as many settlements go next, by themselves and by turns with holds, then twice as many each time
-   they go through. One that takes too long alone is tried again apart from all (``slow.py``).
+6. A batch that takes too long is rolled back, and whoever waits for a hold in it is refused.
 
 Only this task touches the connection. A timeout around psycopg returned after 6 s, not after 1,
 when PostgreSQL was frozen; so callers time out on their futures instead, and a hold that is granted
@@ -21,8 +16,6 @@ to a caller who has left is released in the next batch.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
 from contextlib import suppress
 
 import psycopg
@@ -34,14 +27,12 @@ from billing.batch import Batch, HoldAnswer, halves, reach_failpoints, refuse_al
 from billing.database import connect
 from billing.holds import Act, Closing, Extension, HoldRequest, Refusal
 from billing.journal import Journal
-from billing.slow import SlowClosings
-from kernel import clock, failpoints
+from billing.queues import Queues
+from kernel import failpoints
 from kernel.log import logger
 from kernel.loops import running_loop
 
-BATCH = 256
 HEARTBEAT_S = 5.0
-LINGER_S = 0.025
 RECONNECT_S = 0.25
 STATEMENT_TIMEOUT_MS = 2_000
 log = logger(__name__)
@@ -53,14 +44,7 @@ class Writer:
     def __init__(self, database_url: str, journal: Journal) -> None:
         self._url = database_url
         self._journal = journal
-        self._closings: deque[Closing] = deque()
-        self._extensions: deque[tuple[Extension, asyncio.Future[bool]]] = deque()
-        self._holds: deque[tuple[HoldRequest, HoldAnswer]] = deque()
-        self._slow = SlowClosings()
-        self._most_closings = BATCH
-        self._goes_alone = False
-        self._closing_since = 0.0
-        self._settles_next = False
+        self._queues = Queues()
         self._sleeper: asyncio.Future[None] | None = None
         self._lingers = False
         self._idle = asyncio.Event()
@@ -77,7 +61,7 @@ class Writer:
         """Write what is queued, at most for ``timeout_s``, then end."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while self._queued():
+                while self._queues.due:
                     self._wake()
                     await asyncio.sleep(0.01)
                 await self._idle.wait()
@@ -94,63 +78,48 @@ class Writer:
         A caller that stops waiting ends the future itself; a hold granted afterwards is released.
         """
         answer: HoldAnswer = running_loop().create_future()
-        self._holds.append((request, answer))
+        self._queues.add_hold(request, answer)
         self._wake()
         return answer
 
     def extend(self, extension: Extension) -> asyncio.Future[bool]:
         """Queue an extension. The future's result tells whether there was room."""
         answer: asyncio.Future[bool] = running_loop().create_future()
-        self._extensions.append((extension, answer))
+        self._queues.add_extension(extension, answer)
         self._wake()
         return answer
 
     def close(self, closing: Closing) -> None:
         """Queue a closing. Never waits, never fails: the journal has it already."""
-        if not self._closings:
-            self._closing_since = clock.monotonic()
-        self._closings.append(closing)
-        if not self._lingers or len(self._closings) >= BATCH:
+        self._queues.add_closings([closing])
+        if not self._lingers or self._queues.are_some_closings:
             self._wake()
 
     @property
     def backlog(self) -> int:
         """How many closings wait to be committed."""
-        return len(self._closings) + len(self._slow)
-
-    def _queued(self) -> int:
-        return len(self._closings) + self._slow.are_due + self._awaited()
-
-    def _awaited(self) -> int:
-        """How many holds and extensions somebody waits for."""
-        return len(self._extensions) + len(self._holds)
+        return self._queues.backlog
 
     async def _run(self) -> None:
         while True:
-            if not self._queued():
+            if not self._queues.due:
                 self._idle.set()
-                await self._sleep(self._rest_s())
+                await self._sleep(self._queues.rest_s(HEARTBEAT_S))
                 self._idle.clear()
-            if not self._awaited():
+            if not self._queues.awaited:
                 await self._linger()
             connection = await self._connected()
             if connection is None:
                 await asyncio.sleep(RECONNECT_S)
                 continue
             await self._beat(connection)
-            batch = self._take()
+            batch = self._queues.take()
             if len(batch):
                 await self._commit(connection, batch)
 
-    def _rest_s(self) -> float:
-        """How long to sleep where nothing is queued."""
-        if not len(self._slow):
-            return HEARTBEAT_S
-        return min(HEARTBEAT_S, max(0.0, self._slow.due_at_s - clock.monotonic()))
-
     async def _linger(self) -> None:
         """Let settlements wait for company until they are due, or until a hold comes."""
-        left_s = self._closings_due_in()
+        left_s = self._queues.closings_due_in_s()
         if left_s > 0:
             self._lingers = True
             await self._sleep(left_s)
@@ -171,12 +140,6 @@ class Writer:
         if self._sleeper is not None and not self._sleeper.done():
             self._sleeper.set_result(None)
 
-    def _closings_due_in(self) -> float:
-        """In how many seconds settlements have waited long enough; 0 for now."""
-        if len(self._closings) >= BATCH or self._settles_next:
-            return 0.0
-        return max(0.0, self._closing_since + LINGER_S - clock.monotonic())
-
     async def _connected(self) -> AsyncConnection[TupleRow] | None:
         if self._connection is not None and not self._connection.closed:
             return self._connection
@@ -187,7 +150,7 @@ class Writer:
             )
         except psycopg.Error as error:
             log.warning("writer_not_connected", error=type(error).__name__)
-            self._refuse_waiting_holds()
+            self._queues.refuse_holds()
             return None
         self._cursor = self._connection.cursor()
         self.is_connected = True
@@ -202,38 +165,6 @@ class Writer:
             await connection.execute(tick.HEARTBEAT, (self._journal.owner,))
         except psycopg.Error:
             await _drop(connection)
-
-    def _take(self) -> Batch:
-        if self._slow.are_due:
-            return Batch(closings=[self._slow.take()])
-        is_wary = self._most_closings < BATCH and bool(self._closings)
-        self._goes_alone = is_wary and not (self._goes_alone and self._awaited())
-        if self._goes_alone:
-            return Batch(closings=self._take_closings())
-        batch = Batch()
-        batch.leaves_closings = is_wary or (bool(self._closings) and self._closings_due_in() > 0)
-        self._settles_next = False
-        if not batch.leaves_closings:
-            batch.closings = self._take_closings()
-        seen = {closing.request_id for closing in batch.closings}
-        while self._extensions and len(batch.extensions) < BATCH:
-            batch.extensions.append(self._extensions.popleft())
-        while self._holds and len(batch.holds) < BATCH:
-            request, answer = self._holds.popleft()
-            if answer.done():
-                continue
-            batch.holds.append((request, answer))
-            if request.instead_of is not None and request.instead_of not in seen:
-                seen.add(request.instead_of)
-                batch.closings.append(Closing(request.instead_of, Act.RELEASE))
-        return batch
-
-    def _take_closings(self) -> list[Closing]:
-        taken: dict[str, Closing] = {}
-        while self._closings and len(taken) < self._most_closings:
-            closing = self._closings.popleft()
-            taken.setdefault(closing.request_id, closing)
-        return list(taken.values())
 
     async def _commit(self, connection: AsyncConnection[TupleRow], batch: Batch) -> None:
         if batch.holds:
@@ -256,23 +187,27 @@ class Writer:
                 case tick.Fault.LOST:
                     await self._give_back(connection, batch, error)
                 case tick.Fault.SLOW:
-                    self._ask_for_less(batch, error)
+                    log.error(
+                        "batch_took_too_long", error=type(error).__name__, requests=len(batch)
+                    )
+                    refuse_all(batch)
+                    self._queues.ask_for_less(batch)
                 case tick.Fault.REFUSED:
                     await self._bisect(connection, batch, error)
         else:
             assert row is not None
-            self._most_closings = min(BATCH, self._most_closings + len(batch.closings))
+            self._queues.went_through(batch)
             reach_failpoints(batch)
             await self._answer(connection, batch, tick.parse_answer(row[0]))
 
     async def _answer(
         self, connection: AsyncConnection[TupleRow], batch: Batch, answer: tick.TickAnswer
     ) -> None:
+        holds, extensions = [], []
         for request, waiting in batch.holds:
             refusal = answer.held.get(request.request_id, Refusal("lost", {}))
             if refusal is not None and batch.leaves_closings:
-                self._holds.append((request, waiting))
-                self._settles_next = True
+                holds.append((request, waiting))
             elif not waiting.done():
                 waiting.set_result(refusal)
             elif refusal is None:
@@ -280,16 +215,16 @@ class Writer:
         for extension, room in batch.extensions:
             is_granted = answer.extended.get(extension.request_id, False)
             if not is_granted and batch.leaves_closings:
-                self._extensions.append((extension, room))
-                self._settles_next = True
+                extensions.append((extension, room))
             elif not room.done():
                 room.set_result(is_granted)
+        self._queues.ask_again_with_closings(holds, extensions)
         kept_back = [
             closing
             for closing, reason in tick.lost_settlements(batch.closings, answer.closed)
             if not await self._quarantine(connection, closing, reason)
         ]
-        self._put_back(kept_back)
+        self._queues.put_back(kept_back)
         owed = {closing.request_id for closing in kept_back}
         self._journal.mark_done(
             closing.request_id for closing in batch.closings if closing.request_id not in owed
@@ -301,22 +236,10 @@ class Writer:
         log.error("batch_outcome_unknown", error=type(error).__name__, requests=len(batch))
         await _drop(connection)
         self.is_connected = False
-        self._closings.extendleft(reversed(batch.closings))
+        self._queues.take_back(batch.closings)
         for request, _ in batch.holds:
             self.close(Closing(request.request_id, Act.RELEASE))
         refuse_all(batch)
-
-    def _ask_for_less(self, batch: Batch, error: Exception) -> None:
-        """Refuse who waits, and queue what was rolled back: nothing of it is in the books."""
-        log.error("batch_took_too_long", error=type(error).__name__, requests=len(batch))
-        refuse_all(batch)
-        if not batch.closings:
-            return
-        if len(batch) == 1:
-            self._slow.add(batch.closings[0])
-            return
-        self._most_closings = max(1, len(batch.closings) // 2)
-        self._closings.extendleft(reversed(batch.closings))
 
     async def _bisect(
         self, connection: AsyncConnection[TupleRow], batch: Batch, error: Exception
@@ -330,7 +253,7 @@ class Writer:
             if await self._quarantine(connection, closing, str(error)):
                 self._journal.mark_done([closing.request_id])
             else:
-                self._put_back([closing])
+                self._queues.put_back([closing])
         refuse_all(batch)
 
     async def _quarantine(
@@ -342,18 +265,6 @@ class Writer:
         except psycopg.Error:
             return False
         return True
-
-    def _put_back(self, closings: Sequence[Closing]) -> None:
-        """Queue what could not be written, to be tried again after a moment."""
-        if closings:
-            self._closings.extend(closings)
-            self._closing_since = clock.monotonic()
-
-    def _refuse_waiting_holds(self) -> None:
-        while self._holds:
-            _, waiting = self._holds.popleft()
-            if not waiting.done():
-                waiting.set_result(Refusal("unavailable", {}))
 
 
 async def _drop(connection: AsyncConnection[TupleRow]) -> None:

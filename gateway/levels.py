@@ -18,6 +18,9 @@ MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 MAX_RETRY_S = 60
 ON_THE_MODEL = "this organization on this model"
+REQUESTS_A_MINUTE = "requests per minute"
+REQUESTS_A_DAY = "requests per day"
+TOKENS_A_MINUTE = "tokens per minute"
 
 
 class Check(NamedTuple):
@@ -32,7 +35,7 @@ class Check(NamedTuple):
 
     @property
     def unit(self) -> str:
-        return self.name.partition(" ")[0]
+        return "tokens" if self.name == TOKENS_A_MINUTE else "requests"
 
     @property
     def is_too_large(self) -> bool:
@@ -168,15 +171,13 @@ def ask_for(
         requests = 0 if is_again and level != ON_THE_MODEL else 1
         if limits.rpm is not None:
             checks.append(
-                Check("requests per minute", level, f"{name}:rpm", limits.rpm, requests, MINUTE_MS)
+                Check(REQUESTS_A_MINUTE, level, f"{name}:rpm", limits.rpm, requests, MINUTE_MS)
             )
         if limits.rpd is not None:
-            checks.append(
-                Check("requests per day", level, f"{name}:rpd", limits.rpd, requests, DAY_MS)
-            )
+            checks.append(Check(REQUESTS_A_DAY, level, f"{name}:rpd", limits.rpd, requests, DAY_MS))
         if limits.tpm is not None:
             checks.append(
-                Check("tokens per minute", level, f"{name}:tpm", limits.tpm, tokens, MINUTE_MS)
+                Check(TOKENS_A_MINUTE, level, f"{name}:tpm", limits.tpm, tokens, MINUTE_MS)
             )
         if limits.concurrency is not None and wanted is not None:
             slots.append(Slots(level, f"{name}:slots", limits.concurrency))

@@ -154,6 +154,8 @@ class Meter:
 
 def _at_its_price(usage: Usage, price: Price) -> Usage:
     """Return sound as text where its model has no price for sound: it is not for nothing."""
+    if not (usage.audio_input or usage.audio_output):
+        return usage
     for sound, text in (("audio_input", "input"), ("audio_output", "output")):
         heard = getattr(usage, sound)
         if heard and not getattr(price.per_million, sound) and sound not in price.tiers:

@@ -1,10 +1,11 @@
 """The bytes of a whole answer that passes through: our fields in the place of theirs. Pure.
 
 Everything else stays as it came, down to blanks and to how a number is spelled. What cannot be
-patched in its place is written anew: an answer without a field that we name, with one twice, or of
-a size at which looking for places would hold up other calls.
+patched in its place is written anew: an answer without a field that we name, with one twice or
+spelled with escapes, or of a size at which looking for places would hold up other calls.
 """
 
+import re
 from collections.abc import Mapping
 from json import JSONDecoder
 from typing import Any, NamedTuple
@@ -13,8 +14,14 @@ from gateway.dialects.upstream_json import write_object
 
 MOST_BYTES = 256 * 1024
 _USAGE = "usage"
-_BLANKS = " \t\n\r"
 Place = tuple[int, int]
+# A member of an object, and its value where that is a plain text, a number or a word. The text has
+# been read before, so what stands here is JSON.
+_BLANKS = r"[ \t\n\r]*"
+_MEMBER = re.compile(
+    rf'{_BLANKS}"([^"\\]*)"{_BLANKS}:{_BLANKS}("[^"\\]*"|-?[0-9][^,}} \t\n\r]*|true|false|null)?'
+)
+_NEXT = re.compile(rf"{_BLANKS}([,}}])")
 
 
 class CutAnswer(NamedTuple):
@@ -44,46 +51,47 @@ def cut_answer(body: bytes, parsed: Mapping[str, Any], ours: Mapping[str, Any]) 
 
 
 def _patch(text: str, places: Mapping[str, Place], ours: Mapping[str, Any]) -> CutAnswer:
-    end = text.rindex("}")
-    new = {places[name]: write_object(value).decode() for name, value in ours.items()}
-    figures = places.get(_USAGE, (end, end))
-    before: list[str] = []
-    behind: list[str] = []
-    at = 0
-    for start, stop in sorted([*new, figures]):
-        parts = before if start <= figures[0] else behind
-        parts.append(text[at:start])
-        parts.append(new.get((start, stop), ""))
-        at = stop
-    if _USAGE not in places:
-        before.append(',"usage":')
-    behind.append(text[at:])
-    return CutAnswer("".join(before).encode(), "".join(behind).encode())
+    """Put ours in their places, which come in the order of the text."""
+    pieces: list[str] = []
+    before, at = None, 0
+    for name, (start, stop) in places.items():
+        if name in ours:
+            pieces += (text[at:start], write_object(ours[name]).decode())
+            at = stop
+        elif name == _USAGE:
+            pieces.append(text[at:start])
+            before, pieces, at = "".join(pieces), [], stop
+    if before is None:
+        end = text.rindex("}")
+        pieces += (text[at:end], ',"usage":')
+        before, pieces, at = "".join(pieces), [], end
+    pieces.append(text[at:])
+    return CutAnswer(before.encode(), "".join(pieces).encode())
 
 
 def _find_places(text: str) -> dict[str, Place] | None:
     """Return where the values of an object's members stand; None where that cannot be told."""
     places: dict[str, Place] = {}
+    at = text.index("{") + 1
     try:
-        at = _skip(text, 0) + 1  # an object's brace: it has been read before
-        while text[at := _skip(text, at)] != "}":
-            name, at = _decoder.raw_decode(text, at)
-            start = _skip(text, _skip(text, at) + 1)
-            _, stop = _decoder.raw_decode(text, start)
+        while (member := _MEMBER.match(text, at)) is not None:
+            name, plain = member.groups()
+            start, stop = member.span(2)
+            if plain is None:
+                start = member.end()
+                _, stop = _decoder.raw_decode(text, start)
             if name in places:
                 return None
             places[name] = start, stop
-            at = _skip(text, stop)
-            at += text[at] == ","
-    except (ValueError, IndexError, RecursionError):
+            following = _NEXT.match(text, stop)
+            if following is None:
+                return None
+            at = following.end()
+            if following[1] == "}":
+                return places
+    except (ValueError, RecursionError):
         return None
-    return places
-
-
-def _skip(text: str, at: int) -> int:
-    while text[at] in _BLANKS:
-        at += 1
-    return at
+    return None
 
 
 def _refuse(constant: str) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from billing.holds import Refusal
 from billing.journal import Journal
 from billing.models import Hold
 from billing.writer import Writer
@@ -58,8 +57,7 @@ def test_a_hold_of_unknown_outcome_stays_owed_until_its_release_is_committed(
         books = Books(journal, writer, hold_wait_s=5)
         asking = asyncio.ensure_future(books.hold(request))
         await asyncio.sleep(0)
-        _, waiting = writer._holds.popleft()
-        waiting.set_result(Refusal("unavailable", {}))
+        writer._queues.refuse_holds()
         with pytest.raises(UnavailableError):
             await asking
         before = journal.owed

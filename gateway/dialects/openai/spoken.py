@@ -5,6 +5,9 @@ from typing import Any
 
 from gateway.tokenizer import count_tokens
 
+# Where a message says something, beside its content.
+_OTHERS = ("reasoning_content", "reasoning", "refusal", "tool_calls", "function_call")
+
 
 def count_chunk(chunk: Mapping[str, Any]) -> int:
     return sum(count_message(choice["delta"]) for choice in chunk["choices"])
@@ -15,7 +18,7 @@ def count_message(said: object) -> int:
     if not isinstance(said, dict):
         return 0
     content = said.get("content")
-    if len(said) == 1 and type(content) is str:  # almost all there are
+    if type(content) is str and (len(said) == 1 or not any(map(said.get, _OTHERS))):
         return count_tokens(content)
     return sum(map(count_tokens, _texts_in(said)))
 
