@@ -54,9 +54,14 @@ def reach_failpoints(batch: Batch) -> None:
 
 def refuse_all(batch: Batch) -> None:
     """Answer whoever waits for a batch that did not go through."""
-    for _, waiting in batch.holds:
-        if not waiting.done():
-            waiting.set_result(Refusal("unavailable", {}))
+    refuse_holds(batch, Refusal("unavailable", {}))
     for _, room in batch.extensions:
         if not room.done():
             room.set_result(False)
+
+
+def refuse_holds(batch: Batch, refusal: Refusal) -> None:
+    """Answer whoever waits for a hold of a batch."""
+    for _, waiting in batch.holds:
+        if not waiting.done():
+            waiting.set_result(refusal)

@@ -186,6 +186,11 @@ class Refusal:
                 return IdempotencyReusedError(
                     "This Idempotency-Key was used for another request body; use a new key."
                 )
+            case "unrecorded":
+                return UnavailableError(
+                    "The server cannot record new requests at the moment; try again shortly.",
+                    headers={"retry-after": "5"},
+                )
             case _:
                 return UnavailableError(
                     "The request could not be admitted; send it again.",

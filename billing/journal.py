@@ -1,9 +1,9 @@
 """The journal: what this process owes the books, on disk before anybody is answered.
 
 1. A process opens one file for its life and locks it (``flock``); the lock falls with the process.
-2. ``open_call`` before the hold, ``checkpoint`` while a stream runs, ``close_call`` before the last
-   frame leaves. Each is one ``write``, which survives ``kill -9``; ``sync`` brings them to the disk
-   every 100 ms, off the loop, so that a power cut loses no more than that.
+2. ``open_calls`` before a batch of holds, ``checkpoint`` while a stream runs, ``close_call`` before
+   the last frame leaves. Each is one ``write``, which survives ``kill -9``; ``sync`` brings them to
+   the disk every 100 ms, off the loop, so that a power cut loses no more than that.
 3. ``mark_done`` when the writer has committed. A segment is deleted when nothing opened in it is
    owed any more; past 32 MiB a new one is begun.
 4. Whoever finds a file it can lock has found a dead process's: ``billing.adoption`` closes it.
@@ -25,7 +25,6 @@ import orjson
 from billing.holds import Act, Closing, Outcome, parse_closing
 from kernel import failpoints
 from kernel.encoding import dump_json
-from kernel.errors import UnavailableError
 from kernel.log import logger
 
 SEGMENT_BYTES = 32 * 2**20
@@ -57,21 +56,17 @@ class Journal:
         self._has_new_file = False
         self._current = self._begin_segment()
 
-    def open_call(self, request_id: str) -> None:
-        """Write that a hold is about to be asked for.
-
-        Raises:
-            UnavailableError: when the disk refuses; no new spend without a journal.
-
-        """
-        self._current.owed.add(request_id)
-        self._where[request_id] = self._current
-        if not self._append({"t": "open", "r": request_id}):
-            self.mark_done([request_id])
-            raise UnavailableError(
-                "The server cannot record new requests at the moment; try again shortly.",
-                headers={"retry-after": "5"},
-            )
+    def open_calls(self, request_ids: Iterable[str]) -> bool:
+        """Write that holds are about to be asked for; False where the disk refuses."""
+        fresh = [request_id for request_id in request_ids if request_id not in self._where]
+        if not fresh:
+            return True
+        self._current.owed.update(fresh)
+        self._where.update(dict.fromkeys(fresh, self._current))
+        is_written = self._append({"t": "open", "ids": fresh})
+        if not is_written:
+            self.mark_done(fresh)
+        return is_written
 
     def checkpoint(self, closing: Closing) -> None:
         """Write what an open stream has come to, as the settlement it would be now."""
@@ -192,7 +187,8 @@ def closings_owed(records: Iterable[dict[str, Any]]) -> list[Closing]:
     for record in records:
         match record["t"]:
             case "open":
-                owed.setdefault(record["r"], Closing(record["r"], Act.RELEASE))
+                for request_id in record["ids"]:
+                    owed.setdefault(request_id, Closing(request_id, Act.RELEASE))
             case "progress":
                 running = parse_closing(record)
                 owed[record["r"]] = running._replace(outcome=Outcome.INTERRUPTED)

@@ -121,15 +121,17 @@ class Queues:
             taken.setdefault(closing.request_id, closing)
         return list(taken.values())
 
-    def ask_again_with_closings(
-        self,
-        holds: Sequence[tuple[HoldRequest, HoldAnswer]],
-        extensions: Sequence[tuple[Extension, asyncio.Future[bool]]],
+    def ask_holds_again(self, holds: Sequence[tuple[HoldRequest, HoldAnswer]]) -> None:
+        """Queue, before all others, what was refused while settlements waited: those go along."""
+        self._holds.extendleft(reversed(holds))
+        self._settles_next = self._settles_next or bool(holds)
+
+    def ask_extensions_again(
+        self, extensions: Sequence[tuple[Extension, asyncio.Future[bool]]]
     ) -> None:
-        """Queue what was refused while settlements waited that may free what it needs."""
-        self._holds.extend(holds)
-        self._extensions.extend(extensions)
-        self._settles_next = self._settles_next or bool(holds or extensions)
+        """Queue, before all others, what was refused while settlements waited: those go along."""
+        self._extensions.extendleft(reversed(extensions))
+        self._settles_next = self._settles_next or bool(extensions)
 
     def take_back(self, closings: Sequence[Closing]) -> None:
         """Queue closings of a lost batch, before all others."""

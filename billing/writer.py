@@ -23,7 +23,14 @@ from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
 
 from billing import tick
-from billing.batch import Batch, HoldAnswer, halves, reach_failpoints, refuse_all
+from billing.batch import (
+    Batch,
+    HoldAnswer,
+    halves,
+    reach_failpoints,
+    refuse_all,
+    refuse_holds,
+)
 from billing.database import connect
 from billing.holds import Act, Closing, Extension, HoldRequest, Refusal
 from billing.journal import Journal
@@ -114,8 +121,18 @@ class Writer:
                 continue
             await self._beat(connection)
             batch = self._queues.take()
+            self._record(batch)
             if len(batch):
                 await self._commit(connection, batch)
+
+    def _record(self, batch: Batch) -> None:
+        """Journal holds before they are asked for; no new spend without a journal."""
+        if not batch.holds:
+            return
+        if not self._journal.open_calls(request.request_id for request, _ in batch.holds):
+            refuse_holds(batch, Refusal("unrecorded", {}))
+            batch.holds.clear()
+        failpoints.reach("after_open")
 
     async def _linger(self) -> None:
         """Let settlements wait for company until they are due, or until a hold comes."""
@@ -190,7 +207,7 @@ class Writer:
                     log.error(
                         "batch_took_too_long", error=type(error).__name__, requests=len(batch)
                     )
-                    refuse_all(batch)
+                    self._refuse(batch)
                     self._queues.ask_for_less(batch)
                 case tick.Fault.REFUSED:
                     await self._bisect(connection, batch, error)
@@ -203,32 +220,43 @@ class Writer:
     async def _answer(
         self, connection: AsyncConnection[TupleRow], batch: Batch, answer: tick.TickAnswer
     ) -> None:
-        holds, extensions = [], []
-        for request, waiting in batch.holds:
-            refusal = answer.held.get(request.request_id, Refusal("lost", {}))
-            if refusal is not None and batch.leaves_closings:
-                holds.append((request, waiting))
-            elif not waiting.done():
-                waiting.set_result(refusal)
-            elif refusal is None:
-                self.close(Closing(request.request_id, Act.RELEASE))
-        for extension, room in batch.extensions:
-            is_granted = answer.extended.get(extension.request_id, False)
-            if not is_granted and batch.leaves_closings:
-                extensions.append((extension, room))
-            elif not room.done():
-                room.set_result(is_granted)
-        self._queues.ask_again_with_closings(holds, extensions)
-        kept_back = [
+        over = self._answer_holds(batch, answer)
+        self._answer_extensions(batch, answer)
+        owed = [
             closing
             for closing, reason in tick.lost_settlements(batch.closings, answer.closed)
             if not await self._quarantine(connection, closing, reason)
         ]
-        self._queues.put_back(kept_back)
-        owed = {closing.request_id for closing in kept_back}
-        self._journal.mark_done(
-            closing.request_id for closing in batch.closings if closing.request_id not in owed
-        )
+        self._queues.put_back(owed)
+        over += [closing.request_id for closing in batch.closings if closing not in owed]
+        self._journal.mark_done(over)
+
+    def _answer_holds(self, batch: Batch, answer: tick.TickAnswer) -> list[str]:
+        """Tell who waits; return the requests that are refused for good."""
+        refused, asked_again = [], []
+        for request, waiting in batch.holds:
+            refusal = answer.held.get(request.request_id, Refusal("lost", {}))
+            if refusal is not None and batch.leaves_closings:
+                asked_again.append((request, waiting))
+                continue
+            if refusal is not None:
+                refused.append(request.request_id)
+            if not waiting.done():
+                waiting.set_result(refusal)
+            elif refusal is None:
+                self.close(Closing(request.request_id, Act.RELEASE))
+        self._queues.ask_holds_again(asked_again)
+        return refused
+
+    def _answer_extensions(self, batch: Batch, answer: tick.TickAnswer) -> None:
+        asked_again = []
+        for extension, room in batch.extensions:
+            is_granted = answer.extended.get(extension.request_id, False)
+            if not is_granted and batch.leaves_closings:
+                asked_again.append((extension, room))
+            elif not room.done():
+                room.set_result(is_granted)
+        self._queues.ask_extensions_again(asked_again)
 
     async def _give_back(
         self, connection: AsyncConnection[TupleRow], batch: Batch, error: Exception
@@ -254,7 +282,12 @@ class Writer:
                 self._journal.mark_done([closing.request_id])
             else:
                 self._queues.put_back([closing])
+        self._refuse(batch)
+
+    def _refuse(self, batch: Batch) -> None:
+        """Answer whoever waits for a batch of which nothing is in the books."""
         refuse_all(batch)
+        self._journal.mark_done(request.request_id for request, _ in batch.holds)
 
     async def _quarantine(
         self, connection: AsyncConnection[TupleRow], closing: Closing, reason: str

@@ -1,7 +1,7 @@
 """The books of a process as a call sees them: open, hold, checkpoint, close.
 
-The order is the promise: the journal hears of a hold before the writer does, and of an ending
-before the caller does.
+The order is the promise: the journal hears of a hold before the database does, by the writer, and
+of an ending before the caller does.
 """
 
 import asyncio
@@ -36,8 +36,6 @@ class Books:
         """
         if self.writer.backlog > MOST_BACKLOG:
             raise _unavailable()
-        self.journal.open_call(request.request_id)
-        failpoints.reach("after_open")
         answer = self.writer.hold(request)
         deadline = ring_in(self._hold_wait_s, partial(_refuse, answer))
         try:
@@ -52,7 +50,6 @@ class Books:
         if refusal.why == "unavailable":
             self._give_up(request.request_id)
             raise _unavailable()
-        self.journal.mark_done([request.request_id])
         raise refusal.as_error()
 
     def _give_up(self, request_id: str) -> None:

@@ -24,7 +24,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from gateway.flags import Flag
 from kernel.deadlines import ring_in
 
-_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+_FRAMING_LENGTHS = frozenset(map(len, ("content-length", "transfer-encoding", "connection")))
 _WITHOUT_BODY = frozenset({204, 304})
 # Beyond this, a copy costs more than a second write.
 MOST_JOINED_BYTES = 64 * 1024
@@ -104,12 +104,10 @@ class Exchange(RequestResponseCycle):
         self.response_started = True
         self.waiting_for_100_continue = False
         lines = [STATUS_LINE[status]]
-        for cased, value in (*self.default_headers, *headers):
-            name = cased.lower()
-            if name in _FRAMING:
-                self._note_framing(name, value)
-            if name != b"connection":
-                lines.append(b"%b: %b\r\n" % (name, value))
+        for name, value in (*self.default_headers, *headers):
+            if len(name) in _FRAMING_LENGTHS and self._frames(name.lower(), value):
+                continue
+            lines.append(b"%b: %b\r\n" % (name, value))
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
         is_bodiless = status in _WITHOUT_BODY or self.scope["method"] == "HEAD"
@@ -121,14 +119,17 @@ class Exchange(RequestResponseCycle):
             raise RuntimeError("a header with a line break or a zero byte in it")
         self._head = head + b"\r\n"
 
-    def _note_framing(self, name: bytes, value: bytes) -> None:
+    def _frames(self, name: bytes, value: bytes) -> bool:
+        """Take note of how the answer is framed; True for what is said at the end."""
         if name == b"connection":
             self.keep_alive = self.keep_alive and b"close" not in value.lower()
-        elif name == b"transfer-encoding":
+            return True
+        if name == b"transfer-encoding":
             self.chunked_encoding = value.lower() == b"chunked"
-        elif self.chunked_encoding is None:
+        elif name == b"content-length" and self.chunked_encoding is None:
             self.expected_content_length = int(value)
             self.chunked_encoding = False
+        return False
 
     def _write(self, body: bytes, *, is_last: bool) -> None:
         if self.scope["method"] == "HEAD":

@@ -3,7 +3,7 @@
 The cost is a JSON number with the digits of the exact decimal; no float is made of it here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,19 +34,20 @@ class Receipt:
             "x_tollgate": {"evidence": self.evidence.value, **self.remarks},
         }
 
-    def write(self, reported: object, own: Mapping[str, Any]) -> bytes:
+    def write(self, reported: object, render: Callable[[Usage], Mapping[str, Any]]) -> bytes:
         """Return a provider's usage object with ours beside it.
 
-        ``own`` takes its place where it is not charged, and where it cannot be written again.
+        What ``render`` makes of ours takes its place where it is not charged, and where it cannot
+        be written again.
         """
         fields = self.fields()
         shown = reported if self.evidence is Evidence.PROVIDER else None
         figures = shown.items() if isinstance(shown, dict) else ()
         rest = {name: value for name, value in figures if name not in fields}
         try:
-            head = write_object(rest or own)
+            head = write_object(rest or render(self.usage))
         except UpstreamError:
-            head = write_object(own)
+            head = write_object(render(self.usage))
         return b"%b,%b" % (head[:-1], orjson.dumps(fields)[1:])
 
 

@@ -2,7 +2,8 @@
 
 asyncio takes 2 µs for a timer that is cancelled and 5 for a timeout that is left in time, and a
 call has eight of them. Here those that end within the same moment share one timer of the event
-loop, and to end one is to take it out of a set. They are up to ``GRAIN_S`` late, and never early.
+loop, and to end one is to take it out of a set. They are up to a 64th of a second late, and never
+early.
 """
 
 import asyncio
@@ -10,9 +11,9 @@ import heapq
 from collections.abc import Callable
 from types import TracebackType
 
-from kernel.loops import running_loop, running_task
+from kernel.loops import running_loop
 
-GRAIN_S = 1 / 64
+GRAINS_A_SECOND = 64
 
 
 class Alarm:
@@ -49,7 +50,7 @@ class _Wheel:
         self._rings_at = 0
 
     def add(self, seconds: float, callback: Callable[[], object]) -> Alarm:
-        moment = int((self.loop.time() + seconds) / GRAIN_S) + 1
+        moment = int((self.loop.time() + seconds) * GRAINS_A_SECOND) + 1
         bucket = self._buckets.get(moment)
         if bucket is None:
             bucket = self._buckets[moment] = set()
@@ -62,11 +63,11 @@ class _Wheel:
         if self._timer is not None:
             self._timer.cancel()
         self._rings_at = self._moments[0]
-        self._timer = self.loop.call_at(self._rings_at * GRAIN_S, self._ring)
+        self._timer = self.loop.call_at(self._rings_at / GRAINS_A_SECOND, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
-        now = self.loop.time() / GRAIN_S
+        now = self.loop.time() * GRAINS_A_SECOND
         while self._moments and self._moments[0] <= now:
             bucket = self._buckets.pop(heapq.heappop(self._moments))
             while bucket:
@@ -98,10 +99,13 @@ class Deadline:
         self._seconds = seconds
 
     def __enter__(self) -> None:
-        self._task = running_task()
-        self._cancels = self._task.cancelling()
+        wheel = _running_wheel()
+        task = asyncio.current_task(wheel.loop)
+        assert task is not None, "used in a task"
+        self._task = task
+        self._cancels = task.cancelling()
         self._is_over = False
-        self._alarm = None if self._seconds is None else ring_in(self._seconds, self.end)
+        self._alarm = None if self._seconds is None else wheel.add(self._seconds, self.end)
 
     def end(self) -> None:
         """Let the time be over."""
@@ -126,11 +130,15 @@ class Deadline:
 
 def ring_in(seconds: float, callback: Callable[[], object]) -> Alarm:
     """Call back in so many seconds, in the running event loop."""
+    return _running_wheel().add(seconds, callback)
+
+
+def _running_wheel() -> _Wheel:
     global _wheel  # noqa: PLW0603 # a process has one event loop; tests make many
     loop, wheel = running_loop(), _wheel
     if wheel is None or wheel.loop is not loop:
         wheel = _wheel = _Wheel(loop)
-    return wheel.add(seconds, callback)
+    return wheel
 
 
 _wheel: _Wheel | None = None

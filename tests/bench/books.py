@@ -93,7 +93,7 @@ async def pairs_per_second(
         ids = (tenant.org.pk, tenant.project.pk, tenant.key.pk)
         while perf_counter() < deadline:
             request_id = new_request_id()
-            journal.open_call(request_id)
+            journal.open_calls([request_id])
             refusal = await writer.hold(
                 HoldRequest(request_id, *ids, "m", tariff.version_id, 5_000_000, 600)
             )

@@ -9,7 +9,6 @@ from billing.adoption import adopt_orphans
 from billing.holds import Act, Closing, Outcome
 from billing.journal import Journal, closings_owed, read_records
 from billing.usage import Usage
-from kernel.errors import UnavailableError
 
 
 def abandon(journal: Journal) -> bytes:
@@ -22,7 +21,7 @@ def abandon(journal: Journal) -> bytes:
 
 def test_a_journal_torn_at_any_byte_never_yields_a_wrong_record(tmp_path: Path) -> None:
     journal = Journal(tmp_path, "torn")
-    journal.open_call("req_1")
+    journal.open_calls(["req_1"])
     journal.close_call(Closing("req_1", Act.RELEASE))
     content = abandon(journal)
     whole = list(read_records(content))
@@ -35,7 +34,7 @@ def test_a_journal_torn_at_any_byte_never_yields_a_wrong_record(tmp_path: Path) 
 
 def test_a_flipped_bit_makes_its_record_disappear(tmp_path: Path) -> None:
     journal = Journal(tmp_path, "bent")
-    journal.open_call("req_1")
+    journal.open_calls(["req_1"])
     content = bytearray(abandon(journal))
 
     for place in range(len(content) - 1):
@@ -47,15 +46,14 @@ def test_a_full_disk_refuses_new_calls_and_loses_no_ending(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(tmp_path, "full")
-    journal.open_call("req_1")
+    journal.open_calls(["req_1"])
 
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr("billing.journal.os.write", full)
-        with pytest.raises(UnavailableError):
-            journal.open_call("req_2")
+        assert not journal.open_calls(["req_2"])
         journal.close_call(Closing("req_1", Act.RELEASE))  # the writer has it in memory
 
     assert journal.owed == 1
@@ -71,7 +69,7 @@ def test_a_segment_is_deleted_when_nothing_opened_in_it_is_owed(
     ids = [f"req_{number}" for number in range(50)]
 
     for request_id in ids:
-        journal.open_call(request_id)
+        journal.open_calls([request_id])
     grown = len(list(tmp_path.glob("*.journal")))
     journal.mark_done(ids)
 
@@ -86,7 +84,7 @@ def test_a_call_in_two_segments_is_read_as_one(
 ) -> None:
     monkeypatch.setattr("billing.journal.SEGMENT_BYTES", 10)
     journal = Journal(tmp_path, "two")
-    journal.open_call("req_1")
+    journal.open_calls(["req_1"])
     journal.close_call(
         Closing(
             "req_1", Act.SETTLE, usage=Usage(input=1), charge_nanos=5, outcome=Outcome.COMPLETED
@@ -104,7 +102,7 @@ def test_a_record_that_was_cut_short_takes_no_other_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(tmp_path, "cut")
-    journal.open_call("req_1")
+    journal.open_calls(["req_1"])
     write = os.write
 
     with monkeypatch.context() as patch:
@@ -131,7 +129,7 @@ def test_what_was_written_before_a_new_segment_is_brought_to_the_disk_too(
     monkeypatch.setattr("billing.journal.os.fsync", note)
     journal = Journal(tmp_path, "turned")
     for number in range(10):
-        journal.open_call(f"req_{number}")
+        journal.open_calls([f"req_{number}"])
 
     journal.sync()
 

@@ -95,7 +95,7 @@ def ledger_machine(  # noqa: C901 # a machine is its rules, one small method eac
         def hold(self, amount: int) -> str:
             request_id = new_request_id()
             request = hold_request(self.acme, self.version, amount, request_id=request_id)
-            self.journal.open_call(request_id)
+            self.journal.open_calls([request_id])
             expected = amount <= self.room()
 
             answer = run_tick(database, holds=[request], owner=self.journal.owner)

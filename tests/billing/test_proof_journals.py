@@ -24,7 +24,7 @@ def leave_behind(database: str, folder: Path, *, age_s: int) -> tuple[str, Path]
     request = hold_request(acme, version, 9_000)
     run_tick(database, holds=[request])
     journal = Journal(folder, "dead")
-    journal.open_call(request.request_id)
+    journal.open_calls([request.request_id])
     journal.close_call(settlement(request.request_id, price, input_tokens=1, output_tokens=1))
     journal.close()
     (path,) = folder.glob("*.journal")

@@ -60,7 +60,7 @@ def test_a_hold_in_anothers_place_finds_its_money_and_key_free_whatever_else_wai
 
     async def work() -> None:
         async with running_writer(database, tmp_path) as (writer, journal):
-            journal.open_call(first.request_id)
+            journal.open_calls([first.request_id])
             assert await writer.hold(first) is None
             for _ in range(300):
                 writer.close(Closing(new_request_id(), Act.RELEASE))
@@ -88,7 +88,7 @@ def test_a_hundred_holds_and_their_settlements_go_through_a_few_commits(
         async with running_writer(database, tmp_path) as (writer, journal):
             answers = [writer.hold(request) for request in requests]
             for request in requests:
-                journal.open_call(request.request_id)
+                journal.open_calls([request.request_id])
             assert await asyncio.gather(*answers) == [None] * 100
             for request in requests:
                 closing = settlement(request.request_id, price, input_tokens=1, output_tokens=1)
@@ -194,7 +194,7 @@ def test_a_dead_process_is_settled_at_its_last_word(database: str, tmp_path: Pat
     run_tick(database, holds=[opened, running, ended, done])
     journal = Journal(tmp_path, "dead")
     for request in (opened, running, ended, done):
-        journal.open_call(request.request_id)
+        journal.open_calls([request.request_id])
     for words in (5, 9):
         journal.checkpoint(
             settlement(running.request_id, price, input_tokens=3, output_tokens=words)
@@ -235,7 +235,7 @@ def test_one_poisoned_record_of_a_dead_process_is_quarantined_and_all_others_are
     journal = Journal(tmp_path, "dead")
     for place, request in enumerate(requests):
         good = settlement(request.request_id, price, input_tokens=1, output_tokens=1)
-        journal.open_call(request.request_id)
+        journal.open_calls([request.request_id])
         journal.close_call(poison if place == 4 else good)
     abandon(journal)
 
@@ -257,7 +257,7 @@ def test_what_takes_too_long_alone_stays_in_its_journal_and_its_neighbours_are_a
     run_tick(database, holds=requests)
     journal = Journal(tmp_path, "dead")
     for request in requests:
-        journal.open_call(request.request_id)
+        journal.open_calls([request.request_id])
         journal.close_call(settlement(request.request_id, price, input_tokens=1, output_tokens=1))
     abandon(journal)
 
@@ -280,7 +280,7 @@ def test_an_owner_whose_calls_cannot_be_closed_keeps_no_other_from_being_adopted
 ) -> None:
     for owner in ("a", "b", "c"):
         journal = Journal(tmp_path, owner)
-        journal.open_call(f"req_{owner}")
+        journal.open_calls([f"req_{owner}"])
         abandon(journal)
 
     def apply(calls: Sequence[Closing]) -> None:
@@ -295,7 +295,7 @@ def test_an_owner_whose_calls_cannot_be_closed_keeps_no_other_from_being_adopted
 
 def test_a_living_processes_journal_is_left_alone(database: str, tmp_path: Path) -> None:
     journal = Journal(tmp_path, "alive")
-    journal.open_call("req_x")
+    journal.open_calls(["req_x"])
 
     adopted = adopt_orphans(tmp_path, lambda _: pytest.fail("must not be adopted"))
 

@@ -44,7 +44,7 @@ async def until_owed(journal: Journal, calls: int) -> None:
 def settle(writer: Writer, journal: Journal, requests: Sequence[HoldRequest], price: Price) -> None:
     for request in requests:
         closing = settlement(request.request_id, price, input_tokens=1, output_tokens=1)
-        journal.open_call(request.request_id)
+        journal.open_calls([request.request_id])
         journal.close_call(closing)
         writer.close(closing)
 

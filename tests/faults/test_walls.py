@@ -112,7 +112,7 @@ def test_when_the_last_bytes_leave_the_whole_charge_is_in_the_journal(
         meter = Meter(call.request_id, price, 1, 1, 10)
         tranches = Tranches(writer, call.request_id, price, held_nanos=10**9, covered=10, most=10)
         sale = Sale(Books(journal, writer, hold_wait_s=1), cast("Any", None), meter, tranches)
-        journal.open_call(call.request_id)
+        journal.open_calls([call.request_id])
         request = ChatRequest("m", (), {}, stream=is_stream)
         answer = Answer("chatcmpl-1", "m", 1, "fp", call.request_id)
         patience = Patience(clock.monotonic(), 60, 30, 15, 600, 600)

@@ -98,7 +98,7 @@ def piece(body: bytes, *, more: bool = False) -> Mapping[str, Any]:
 async def test_a_whole_answer_is_one_write(caller: Caller) -> None:
     await caller.ask(begin((b"Content-Length", b"2"), (b"x-a", b"b")), piece(b"hi"))
 
-    assert caller.wire.writes == [b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-a: b\r\n\r\nhi"]
+    assert caller.wire.writes == [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx-a: b\r\n\r\nhi"]
     assert not caller.wire.is_closed
 
 

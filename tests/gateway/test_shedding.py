@@ -67,7 +67,7 @@ def test_beyond_the_most_calls_at_once_new_ones_are_refused_and_open_ones_go_on(
 def test_a_process_that_is_far_behind_refuses_new_calls_until_it_has_caught_up(
     stage: Stage,
 ) -> None:
-    settings = {"DEBUG": "1", "FAIL": "after_open:sleep=400", "SHED_LAG_MS": "250"}
+    settings = {"DEBUG": "1", "FAIL": "before_final:sleep=400", "SHED_LAG_MS": "250"}
     key = stage.acme.key_text
     with running_api(
         stage.stores.database_url,

@@ -114,7 +114,7 @@ class PassThroughStream:
 
     def finish(self, receipt: Receipt) -> bytes:
         assert self._end is not None, "without it the answer is not done"
-        usage = receipt.write(self._reported, render_usage(receipt.usage))
+        usage = receipt.write(self._reported, render_usage)
         return b'event: message_delta\ndata: %b,"usage":%b}\n\n%b' % (self._end, usage, STOP)
 
     def _take(self, frame: Frame) -> bool:
@@ -214,7 +214,7 @@ class PatchedMessage:
         return sum(map(_count_block, self.content))
 
     def render(self, receipt: Receipt) -> bytes:
-        return self.cut.render(receipt.write(self.reported, render_usage(receipt.usage)))
+        return self.cut.render(receipt.write(self.reported, render_usage))
 
 
 def patch_answer(body: bytes, answer: Answer) -> PatchedMessage:

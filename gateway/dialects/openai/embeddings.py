@@ -170,7 +170,7 @@ class PatchedEmbeddings:
         return 0
 
     def render(self, receipt: Receipt) -> bytes:
-        return self.cut.render(receipt.write(self.reported, render_usage(receipt.usage)))
+        return self.cut.render(receipt.write(self.reported, render_usage))
 
 
 def patch_answer(body: bytes, request: ChatRequest, answer: Answer) -> PatchedEmbeddings:

@@ -120,7 +120,7 @@ class PassThroughStream:
     def finish(self, receipt: Receipt) -> bytes:
         if self._last is None:
             return OpenAIStream(self._request, self._answer).finish(receipt)
-        usage = receipt.write(self._last.usage, render_usage(receipt.usage))
+        usage = receipt.write(self._last.usage, render_usage)
         return b'data: %b,"usage":%b}\n\n%b' % (self._last.head, usage, DONE)
 
     def _is_lone(self, data: bytes) -> bool:

@@ -31,7 +31,7 @@ class PatchedAnswer:
         return sum(count_message(choice.get("message")) for choice in self.choices)
 
     def render(self, receipt: Receipt) -> bytes:
-        return self.cut.render(receipt.write(self.reported, render_usage(receipt.usage)))
+        return self.cut.render(receipt.write(self.reported, render_usage))
 
 
 def patch_answer(body: bytes, answer: Answer) -> PatchedAnswer:

@@ -55,7 +55,7 @@ def nested(depth: int) -> Any:
 def test_a_providers_figures_stand_beside_ours_and_never_in_their_place() -> None:
     reported = {"cost": 77, "prompt_tokens": 9, "x": {"y": float("nan")}}
 
-    assert REPORTED.write(reported, {"own": 1}) == (
+    assert REPORTED.write(reported, lambda _: {"own": 1}) == (
         b'{"prompt_tokens":9,"x":{"y":null},"cost":0.000123,"x_tollgate":{"evidence":"provider"}}'
     )
 
@@ -68,8 +68,8 @@ def test_a_providers_figures_stand_beside_ours_and_never_in_their_place() -> Non
 def test_without_a_providers_figures_our_own_are_shown(reported: Any) -> None:
     shown = b'{"own":1,"cost":0.000123,"x_tollgate":{"evidence":"%b"}}'
 
-    assert REPORTED.write(reported, {"own": 1}) == shown % b"provider"
-    assert COUNTED.write({"theirs": 1}, {"own": 1}) == shown % b"counted"
+    assert REPORTED.write(reported, lambda _: {"own": 1}) == shown % b"provider"
+    assert COUNTED.write({"theirs": 1}, lambda _: {"own": 1}) == shown % b"counted"
 
 
 def through(data: bytes, receipt: Receipt, *, include_usage: bool = True) -> tuple[bytes, bytes]:
