@@ -4,8 +4,8 @@ The floor (``floor.py``) runs in turns with it: the same parts and round trips, 
 
 Starts real stores with fsync on, a mock upstream, and one api process with everything that a
 customer's call goes through: key, rate limits, hold, metering, journal, settlement. The api process
-has one core to itself; the load generator and the mock share the other, with PostgreSQL and Redis
-where the scheduler puts them. Ends with the proof of the books over every call that was made.
+has one core to itself, as a peer has; the load generator, the mock, PostgreSQL and Redis share the
+other. Ends with the proof of the books over every call that was made.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from stack.services import Services, start_services
 from tests.bench import books, floor, open_loop, streams
 from tests.bench import peer as peers
 from tests.bench.load import LoadResult, drive, post_request
-from tests.bench.stand import pin, set_up
+from tests.bench.stand import pin, set_up, with_children
 from tests.servers import Server, running_api, running_upstream
 
 OTHERS = {"books": books.main, "streams": streams.main}
@@ -86,6 +86,7 @@ def start(stack: ExitStack, folder: Path) -> Bench:
     """Start stores, upstream and api, and make a rich tenant without narrow limits."""
     services = start_services(folder)
     stack.callback(services.stop)
+    pin(1, *with_children(services.postgres.pid), services.redis.pid)
     set_up(services, folder)
     from accounts.keys import KeySpec
     from tests.factories import make_tenant, offer_upstream

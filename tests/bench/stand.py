@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
+
 from stack.services import Services
 
 
@@ -24,6 +26,11 @@ def set_up(services: Services, folder: Path) -> None:
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
+
+
+def with_children(pid: int) -> list[int]:
+    """Return a server's process and those it has started; the next ones stay where it is."""
+    return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
 
 
 def pin(core: int, *pids: int) -> None:
