@@ -9,7 +9,7 @@ a versioned pepper from the environment, compared in constant time.
 import hmac
 import re
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kernel.ids import base62, random_base62
 
@@ -20,8 +20,7 @@ _KEY = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PresentedKey:
+class PresentedKey(NamedTuple):
     """A well-formed key as a caller sent it. Its ``repr`` keeps the secret to itself."""
 
     kind: str

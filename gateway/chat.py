@@ -7,7 +7,7 @@ stream of events, also for calls that are not streamed to the caller.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from billing.usage import Usage
 
@@ -313,8 +313,7 @@ StreamEvent = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The identity every frame of one answer shares. ``created`` is Unix seconds.
 
     ``prompt_tokens`` is our own count, for a stream that has to name it before it ends.

@@ -5,7 +5,8 @@
 2. A write to a socket costs as much as fifty calls of functions, and uvicorn makes one for an
    answer's head and one for each piece of its body. Here a head leaves with the first piece, as
    ASGI has it.
-3. Between two requests a connection waits for its end by ``kernel.deadlines``.
+3. Between two requests a connection waits for its end by one alarm that is set now and then, not
+   by a timer that is set and cancelled for each.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from gateway.flags import Flag
-from kernel.deadlines import ring_in
+from kernel.deadlines import Alarm, ring_in
 
 _FRAMING_LENGTHS = frozenset(map(len, ("content-length", "transfer-encoding", "connection")))
 _WITHOUT_BODY = frozenset({204, 304})
@@ -164,6 +165,8 @@ class SlimHttpProtocol(HttpToolsProtocol):
     """One connection of a caller's, on httptools."""
 
     __slots__ = (
+        "_alarm_of_idleness",
+        "_idle_since",
         "access_log",
         "access_logger",
         "app",
@@ -196,12 +199,19 @@ class SlimHttpProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._idle_since = 0.0
+        self._alarm_of_idleness: Alarm | None = None
         self.pipeline = Backlog()  # type: ignore[assignment] # all that is asked of its queue
         self.url = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
         self.flow = SlimFlowControl(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._alarm_of_idleness is not None:
+            self._alarm_of_idleness.cancel()
+        super().connection_lost(exc)
 
     def on_headers_complete(self) -> None:
         parser, scope, before = self.parser, self.scope, self.cycle
@@ -238,7 +248,22 @@ class SlimHttpProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self._alarm_of_idleness is None:
+            self._alarm_of_idleness = ring_in(self.timeout_keep_alive, self._end_idleness)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Take notice that the caller speaks."""
+        self._idle_since = 0.0
+
+    def _end_idleness(self) -> None:
+        """Close a connection that nobody has used for long; one alarm goes a long way."""
+        self._alarm_of_idleness = None
+        if not self._idle_since:
+            return
+        left_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._alarm_of_idleness = ring_in(left_s, self._end_idleness)
         else:
-            self.timeout_keep_alive_task = ring_in(  # type: ignore[assignment] # all it is asked for
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            self.timeout_keep_alive_handler()

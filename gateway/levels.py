@@ -136,8 +136,7 @@ class Defaults:
     most_call_s: int
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What a call that reads well may use: tokens of a model that has limits of its own."""
 
     model: str

@@ -37,6 +37,11 @@ def route(pattern: str, consumer: type[AsyncConsumer]) -> Any:
     return re_path(pattern, find)
 
 
+# Found without a pattern: what is called all the time.
+DIRECT = {
+    "/v1/chat/completions": CompletionConsumer,
+    "/anthropic/v1/messages": MessagesConsumer,
+}
 # Looked through in this order: what is called most comes first.
 routes = [
     route(_OPENAI + r"/chat/completions/?$", CompletionConsumer),

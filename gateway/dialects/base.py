@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from accounts.principal import RateLimits
 from billing.pricing import Price
@@ -13,8 +13,7 @@ from gateway.dialects.receipts import Receipt
 from kernel.errors import TollgateError
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """A body that could be read: which model it asks for; the rest is not checked yet.
 
     ``wire`` is the parsed body; ``messages`` in it is known to be a list with something in it.

@@ -5,15 +5,14 @@ input and output, so its three kinds of tokens show the same limit.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
+from typing import NamedTuple
 
 Headers = list[tuple[bytes, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class RateStanding:
+class RateStanding(NamedTuple):
     """How a limit stands after a call; after ``reset_ms`` all of it is there again."""
 
     limit: int

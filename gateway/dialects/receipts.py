@@ -4,8 +4,8 @@ The cost is a JSON number with the digits of the exact decimal; no float is made
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -15,8 +15,7 @@ from kernel.errors import UpstreamError
 from kernel.money import Nanos, render_usd
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """``cost_nanos`` is exactly what is settled: the charge, and never more than was held.
 
     ``remarks`` say what else there is to know of how the call was served.
@@ -25,7 +24,7 @@ class Receipt:
     usage: Usage
     cost_nanos: Nanos
     evidence: Evidence
-    remarks: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, str] = MappingProxyType({})
 
     def fields(self) -> dict[str, Any]:
         """Return what stands in every dialect's usage object."""

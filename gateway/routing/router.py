@@ -14,6 +14,7 @@ import asyncio
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.catalog import CatalogModel, Deployment
 from gateway.chat import ChatRequest
@@ -76,8 +77,7 @@ class Tries:
         return is_to_be_followed and not self.is_over
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """An upstream that has begun to answer. Who closes it ends the visit."""
 
     upstream: Upstream

@@ -66,12 +66,25 @@ def _everything() -> dict[str, Any]:
     return {**pages, "http": URLRouter([*routes, *api_routes(), *unknown_routes, rest])}
 
 
+def _direct() -> dict[str, Any]:
+    if settings.SERVE == "web":
+        return {}
+    from gateway.routes import DIRECT
+
+    return {**DIRECT}
+
+
+_consumers = _direct()
 _ROLES = {"api": _data_plane, "web": _pages, "all": _everything}
 _router: Any = ProtocolTypeRouter({**_ROLES[settings.SERVE](), "lifespan": lifespan})
 
 
 async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Route a connection. A client's ``Daphne-Root-Path`` header must not rewrite its path."""
+    consumer = _consumers.get(scope.get("path", ""))
+    if consumer is not None and scope["type"] == "http":
+        await consumer()(scope, receive, send)
+        return
     if scope.get("root_path"):
         scope = {**scope, "root_path": ""}
     serving = await _router(scope, receive, send)

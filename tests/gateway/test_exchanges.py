@@ -10,6 +10,7 @@ from uvicorn.server import ServerState
 
 from gateway.exchanges import SlimHttpProtocol
 
+IDLE_S = 0.1
 START = "http.response.start"
 BODY = "http.response.body"
 Script = Sequence[Mapping[str, Any] | float]
@@ -52,6 +53,7 @@ class Caller:
         config = uvicorn.Config(
             self.serve, interface="asgi3", ws="none", lifespan="off", log_config=None
         )
+        config.timeout_keep_alive = IDLE_S  # type: ignore[assignment] # whole seconds are long here
         config.load()
         self.protocol = SlimHttpProtocol(config=config, server_state=ServerState(), app_state={})
         self.protocol.connection_made(self.wire)
@@ -204,3 +206,34 @@ async def test_what_was_asked_is_told_as_asgi_has_it(caller: Caller) -> None:
     assert scope["raw_path"] == b"/a%20b"
     assert scope["query_string"] == b"c=d"
     assert scope["http_version"] == "1.1"
+
+
+async def test_a_connection_that_nobody_uses_is_closed(caller: Caller) -> None:
+    await caller.ask(begin((b"content-length", b"0")), piece(b""))
+    assert not caller.wire.is_closed
+
+    await asyncio.sleep(3 * IDLE_S)
+
+    assert caller.wire.is_closed
+
+
+async def test_one_that_is_used_now_and_then_is_not(caller: Caller) -> None:
+    for _ in range(6):
+        await caller.ask(begin((b"content-length", b"0")), piece(b""))
+        await asyncio.sleep(IDLE_S / 2)
+
+    assert not caller.wire.is_closed
+    assert len(caller.wire.writes) == 6
+
+
+@pytest.mark.parametrize("said", [b"GET / HT", b"GET / HTTP/1.1\r\nhost: acme\r\n\r\n"])
+async def test_who_has_begun_to_ask_or_waits_for_an_answer_is_not_idle(
+    caller: Caller, said: bytes
+) -> None:
+    await caller.ask(begin((b"content-length", b"0")), piece(b""))
+    caller.script = (5 * IDLE_S,)
+    caller.protocol.data_received(said)
+
+    await asyncio.sleep(3 * IDLE_S)
+
+    assert not caller.wire.is_closed

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any, LiteralString
 
 import pytest
@@ -111,3 +112,33 @@ def count_looks(ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(ring, "_read", noted)
     return looks
+
+
+async def test_a_secret_that_was_found_right_makes_no_other_right(
+    ring: KeyRing, acme: Tenant
+) -> None:
+    right = parse_key(acme.key_text)
+    assert right is not None
+    wrong = right._replace(secret="0" * len(right.secret))
+
+    found = [await ring.find_principal(each) for each in (right, wrong, right, right, wrong)]
+
+    assert [principal is not None for principal in found] == [True, False, True, True, False]
+
+
+async def test_a_secret_that_was_replaced_ends_when_its_time_is_over_however_often_it_was_right(
+    ring: KeyRing, pool: AsyncConnectionPool, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presented = parse_key(acme.key_text)
+    assert presented is not None
+    await change(
+        pool,
+        "update accounts_apikey set previous_hmac = secret_hmac, secret_hmac = '\\x00',"
+        " previous_pepper_version = pepper_version, previous_until = now() + interval '1 hour'",
+    )
+    before = [await ring.find_principal(presented) for _ in range(3)]
+    later = ring.now() + timedelta(hours=2)
+    monkeypatch.setattr(ring, "now", lambda: later)
+
+    assert all(before)
+    assert await ring.find_principal(presented) is None

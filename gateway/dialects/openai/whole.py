@@ -14,7 +14,7 @@ from gateway.dialects.upstream_json import read_object
 from kernel.errors import UpstreamError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PatchedAnswer:
     """A whole answer under our id and model, and the provider's figures where it gave any.
 
