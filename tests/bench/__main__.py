@@ -33,6 +33,7 @@ from tests.servers import Server, running_api, running_upstream
 
 OTHERS = {"books": books.main, "streams": streams.main}
 CALLERS = (1, 32, 256)
+PEER_CALLERS = (32, 64, 128)
 CHUNKS = 64
 
 
@@ -66,7 +67,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tollgate bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="per measurement")
     parser.add_argument(
-        "--peer", type=Path, help="folder of an environment with LiteLLM's proxy, run beside us"
+        "--peer",
+        type=Path,
+        action="append",
+        default=[],
+        help="folder with LiteLLM's proxy or Portkey's gateway, run beside us; may be repeated",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
@@ -74,7 +79,7 @@ def main() -> None:
     try:
         with ExitStack() as stack:
             bench = start(stack, folder)
-            report = uvloop.run(measure(bench, options, folder))
+            report = uvloop.run(measure(bench, options))
             report["proof"] = prove(bench)
         if options.json:
             sys.stdout.write(json.dumps(report, indent=2) + "\n")
@@ -109,7 +114,7 @@ def say_nothing(line: str) -> None:
     """JSON is printed whole at the end."""
 
 
-async def measure(bench: Bench, options: argparse.Namespace, folder: Path) -> dict[str, object]:
+async def measure(bench: Bench, options: argparse.Namespace) -> dict[str, object]:
     """Run every kind with every number of callers, direct and through the gateway."""
     say: Callable[[str], None] = say_nothing if options.json else report_line
     seconds = options.seconds
@@ -163,39 +168,42 @@ async def measure(bench: Bench, options: argparse.Namespace, folder: Path) -> di
     say(f"relayed chunks/s: {streams * CHUNKS}")
     say(f"resident memory of the api process: {resident_mb} MB")
     report = {"rows": rows, "chunks_per_s": streams * CHUNKS, "resident_mb": resident_mb}
-    if options.peer is not None:
-        report["peer"] = await measure_peer(bench, options, folder, say)
+    report["peers"] = [
+        row for home in options.peer for row in await measure_peer(bench, home, options, say)
+    ]
     return report
 
 
 async def measure_peer(
-    bench: Bench, options: argparse.Namespace, folder: Path, say: Callable[[str], None]
+    bench: Bench, home: Path, options: argparse.Namespace, say: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """Run the peer and us in turns on one core, with as many callers as suit both."""
+    """Run a peer and us in turns on one core."""
     rows = []
-    with peers.running_peer(options.peer, bench.upstream.url, folder) as peer:
-        pin(0, peer.pid)
+    with peers.running_peer(home, bench.upstream.url, bench.folder) as peer:
+        pin(0, *with_children(peer.server.pid))
         for kind in (PLAIN, STREAM):
-            url = peer.url + "/v1/chat/completions"
-            request = post_request(url, peers.KEY, kind.body)
-            await drive(url, request, callers=8, seconds=2)  # warm up
-            theirs = await drive(url, request, callers=32, seconds=options.seconds)
-            ours = await run(bench, bench.api, kind, callers=32, seconds=options.seconds)
-            times = ours.per_second / theirs.per_second
-            say(
-                f"{kind.name}: the peer {theirs.per_second:.0f}/s, Tollgate"
-                f" {ours.per_second:.0f}/s: {times:.1f} times"
-                + (f"   {theirs.failures} FAILED: {theirs.why}" if theirs.failures else "")
-            )
-            rows.append(
-                {
-                    "kind": kind.name,
-                    "peer_per_s": round(theirs.per_second),
-                    "through_per_s": round(ours.per_second),
-                    "peer_failures": theirs.failures,
-                }
-            )
-        say(f"resident memory of the peer: {resident_mb_of(peer)} MB")
+            request = peer.request(kind.body)
+            await drive(peer.url, request, callers=8, seconds=2)  # warm up
+            for callers in PEER_CALLERS:
+                theirs = await drive(peer.url, request, callers=callers, seconds=options.seconds)
+                ours = await run(bench, bench.api, kind, callers=callers, seconds=options.seconds)
+                times = ours.per_second / theirs.per_second
+                say(
+                    f"{kind.name}, {callers} callers: {peer.name} {theirs.per_second:.0f}/s,"
+                    f" Tollgate {ours.per_second:.0f}/s: {times:.1f} times"
+                    + (f"   {theirs.failures} FAILED: {theirs.why}" if theirs.failures else "")
+                )
+                rows.append(
+                    {
+                        "peer": peer.name,
+                        "kind": kind.name,
+                        "callers": callers,
+                        "peer_per_s": round(theirs.per_second),
+                        "through_per_s": round(ours.per_second),
+                        "peer_failures": theirs.failures,
+                    }
+                )
+        say(f"resident memory of {peer.name}: {resident_mb_of(peer.server)} MB")
     return rows
 
 

@@ -8,9 +8,10 @@ here speak: content-length and chunked bodies.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 
@@ -117,12 +118,15 @@ class _Caller(asyncio.Protocol):
         self.transport.write(self.request)  # type: ignore[attr-defined] # a stream's transport
 
 
-def post_request(url: str, key: str, body: bytes) -> bytes:
+def post_request(
+    url: str, key: str, body: bytes, headers: Mapping[str, str] = MappingProxyType({})
+) -> bytes:
     """Return the bytes of a POST with a key."""
     parts = urlsplit(url)
+    more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return (
         f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\nauthorization: Bearer {key}\r\n"
-        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        f"{more}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     ).encode() + body
 
 
