@@ -139,11 +139,8 @@ class Exchange(RequestResponseCycle):
             end = b"0\r\n\r\n" if is_last else b""
             body = b"%x\r\n%b\r\n%b" % (len(body), body, end) if body else end
         else:
-            self.expected_content_length -= len(body)
-            is_wrong = (
-                self.expected_content_length != 0 if is_last else (self.expected_content_length < 0)
-            )
-            if is_wrong:
+            left = self.expected_content_length = self.expected_content_length - len(body)
+            if left < 0 or (left and is_last):
                 raise RuntimeError("a body of another length than was said")
         head, self._head = self._head, b""
         if len(body) > MOST_JOINED_BYTES:

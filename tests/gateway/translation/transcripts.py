@@ -1,5 +1,6 @@
-"""What upstreams send: the same answer in both dialects, frame by frame."""
+"""What upstreams send: the same answer in both dialects, frame by frame; and reading it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from gateway.chat import (
     ToolCallStarted,
     UsageReported,
 )
+from gateway.providers.translated import Reader
 from gateway.tokenizer import count_tokens
 
 WORDS = ("Grüße, ", '"quoted" ', "\\n", "😀")
@@ -145,3 +147,13 @@ EVENTS: tuple[StreamEvent, ...] = (
     ChoiceFinished(0, StopReason.TOOL_CALLS),
     UsageReported(FIGURES),
 )
+
+
+def read_parts(reader: Reader, parts: Sequence[bytes]) -> list[StreamEvent]:
+    """Feed until the end or a fault, as an upstream's bytes are."""
+    events: list[StreamEvent] = []
+    for part in parts:
+        events += reader.feed(part)
+        if reader.fault is not None:
+            break
+    return events
