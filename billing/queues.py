@@ -5,8 +5,8 @@
    with all of them, since they may free what it needs.
 2. A batch is ``FEW`` of each kind, as a rule: the process has the other calls to go on with while
    the database works. All of them in one batch would leave one of the two idle at any time. Of a
-   long queue a quarter goes, up to ``BATCH``: then it is the database that is behind, and the
-   larger a batch the less it takes for each.
+   long queue half goes, up to ``BATCH``: then it is the database that is behind, and the larger a
+   batch the less it takes for each.
 3. After a batch that took too long, half as many settlements go, by themselves and by turns with
    holds, then twice as many each time they go through. One that takes too long alone is tried again
    apart from all (``slow.py``).
@@ -168,4 +168,4 @@ class Queues:
 
 def _share(queue: Sequence[object]) -> int:
     """Return how many of a queue go at once."""
-    return min(BATCH, max(FEW, len(queue) // 4))
+    return min(BATCH, max(FEW, len(queue) // 2))

@@ -33,7 +33,7 @@ from tests.servers import Server, running_api, running_upstream
 
 OTHERS = {"books": books.main, "streams": streams.main}
 CALLERS = (1, 32, 256)
-PEER_CALLERS = (32, 64, 128)
+PEER_CALLERS = (32, 128, 256)
 CHUNKS = 64
 
 

@@ -46,7 +46,7 @@ def test_a_batch_is_a_few_of_each_kind(queues: Queues, loop: asyncio.AbstractEve
     assert (queues.backlog, queues.awaited) == (FEW, FEW)
 
 
-def test_of_long_queues_a_quarter_goes_and_never_more_than_a_batch(
+def test_of_long_queues_half_goes_and_never_more_than_a_batch(
     queues: Queues, loop: asyncio.AbstractEventLoop
 ) -> None:
     queues.add_closings(closings(8 * BATCH))
@@ -55,7 +55,7 @@ def test_of_long_queues_a_quarter_goes_and_never_more_than_a_batch(
 
     batch = queues.take()
 
-    assert (len(batch.closings), len(batch.holds)) == (BATCH, 2 * FEW)
+    assert (len(batch.closings), len(batch.holds)) == (BATCH, 4 * FEW)
 
 
 def test_settlements_that_are_neither_due_nor_some_are_left_behind(
@@ -77,8 +77,8 @@ def test_settlements_that_are_neither_due_nor_some_are_left_behind(
 def test_what_is_refused_while_settlements_wait_is_asked_first_and_with_all_of_them(
     queues: Queues, loop: asyncio.AbstractEventLoop
 ) -> None:
-    queues.add_closings(closings(3 * FEW))
-    for hold in holds(loop, 3 * FEW):
+    queues.add_closings(closings(2 * FEW))
+    for hold in holds(loop, 2 * FEW):
         queues.add_hold(*hold)
     batch = queues.take()
     assert batch.leaves_closings
@@ -87,7 +87,7 @@ def test_what_is_refused_while_settlements_wait_is_asked_first_and_with_all_of_t
     again = queues.take()
 
     assert [each for each, _ in again.holds[:5]] == [each for each, _ in batch.holds[:5]]
-    assert (len(again.closings), again.leaves_closings) == (2 * FEW, False)
+    assert (len(again.closings), again.leaves_closings) == (FEW, False)
 
 
 def test_an_extension_that_is_refused_is_asked_again_before_the_others(
