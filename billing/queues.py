@@ -1,12 +1,13 @@
 """What waits for the writer, and which of it goes next.
 
 1. Callers wait for holds and extensions, and nobody for a settlement. So settlements go along only
-   once they have waited for a moment, or are some. What is refused while some wait is asked again
-   with all of them, since they may free what it needs.
-2. A batch is ``FEW`` of each kind, as a rule: the process has the other calls to go on with while
-   the database works. All of them in one batch would leave one of the two idle at any time. Of a
-   long queue half goes, up to ``BATCH``: then it is the database that is behind, and the larger a
-   batch the less it takes for each.
+   once they have waited for a moment, or are many, and then all of them: those of one organization
+   share a transaction of the ledger. What is refused while some wait is asked again with them,
+   since they may free what it needs.
+2. A batch has ``FEW`` holds, as a rule: the process has the other calls to go on with while the
+   database works. All of them in one batch would leave one of the two idle at any time. Of a long
+   queue half goes, up to ``BATCH``: then it is the database that is behind, and the larger a batch
+   the less it takes for each.
 3. After a batch that took too long, half as many settlements go, by themselves and by turns with
    holds, then twice as many each time they go through. One that takes too long alone is tried again
    apart from all (``slow.py``).
@@ -67,13 +68,13 @@ class Queues:
         return len(self._closings) + self._slow.are_due + self.awaited
 
     @property
-    def are_some_closings(self) -> bool:
+    def are_many_closings(self) -> bool:
         """Tell whether settlements are enough to go without waiting."""
-        return len(self._closings) >= FEW
+        return len(self._closings) >= BATCH
 
     def closings_due_in_s(self) -> float:
         """Return in how many seconds settlements have waited long enough; 0 for now."""
-        if self.are_some_closings or self._settles_next:
+        if self.are_many_closings or self._settles_next:
             return 0.0
         return max(0.0, self._closing_since + LINGER_S - clock.monotonic())
 
@@ -92,17 +93,17 @@ class Queues:
         if self._goes_alone:
             return Batch(closings=self._take_closings())
         batch = Batch()
-        takes_all, self._settles_next = self._settles_next, False
-        if not is_wary and (takes_all or self.closings_due_in_s() == 0):
-            batch.closings = self._take_closings(takes_all=takes_all)
-        batch.leaves_closings = bool(self._closings) and (is_wary or not takes_all)
+        batch.leaves_closings = bool(self._closings) and (is_wary or self.closings_due_in_s() > 0)
+        self._settles_next = False
+        if not batch.leaves_closings:
+            batch.closings = self._take_closings()
         while self._extensions and len(batch.extensions) < BATCH:
             batch.extensions.append(self._extensions.popleft())
         self._take_holds(batch)
         return batch
 
     def _take_holds(self, batch: Batch) -> None:
-        most = _share(self._holds)
+        most = min(BATCH, max(FEW, len(self._holds) // 2))
         seen = {closing.request_id for closing in batch.closings}
         while self._holds and len(batch.holds) < most:
             request, answer = self._holds.popleft()
@@ -113,10 +114,9 @@ class Queues:
                 seen.add(request.instead_of)
                 batch.closings.append(Closing(request.instead_of, Act.RELEASE))
 
-    def _take_closings(self, *, takes_all: bool = False) -> list[Closing]:
-        most = min(self._most_closings, BATCH if takes_all else _share(self._closings))
+    def _take_closings(self) -> list[Closing]:
         taken: dict[str, Closing] = {}
-        while self._closings and len(taken) < most:
+        while self._closings and len(taken) < self._most_closings:
             closing = self._closings.popleft()
             taken.setdefault(closing.request_id, closing)
         return list(taken.values())
@@ -164,8 +164,3 @@ class Queues:
             _, waiting = self._holds.popleft()
             if not waiting.done():
                 waiting.set_result(Refusal("unavailable", {}))
-
-
-def _share(queue: Sequence[object]) -> int:
-    """Return how many of a queue go at once."""
-    return min(BATCH, max(FEW, len(queue) // 2))

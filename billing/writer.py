@@ -99,7 +99,7 @@ class Writer:
     def close(self, closing: Closing) -> None:
         """Queue a closing. Never waits, never fails: the journal has it already."""
         self._queues.add_closings([closing])
-        if not self._lingers or self._queues.are_some_closings:
+        if not self._lingers or self._queues.are_many_closings:
             self._wake()
 
     @property

@@ -34,22 +34,25 @@ def holds(loop: asyncio.AbstractEventLoop, count: int) -> list[tuple[HoldRequest
     ]
 
 
-def test_a_batch_is_a_few_of_each_kind(queues: Queues, loop: asyncio.AbstractEventLoop) -> None:
+def test_a_batch_has_a_few_holds_and_all_settlements_that_are_due(
+    queues: Queues, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("billing.queues.LINGER_S", 0)
     queues.add_closings(closings(2 * FEW))
     for hold in holds(loop, 2 * FEW):
         queues.add_hold(*hold)
 
     batch = queues.take()
 
-    assert [each.request_id for each in batch.closings] == [f"req_{n}" for n in range(FEW)]
+    assert [each.request_id for each in batch.closings] == [f"req_{n}" for n in range(2 * FEW)]
     assert [each.request_id for each, _ in batch.holds] == [f"new_{n}" for n in range(FEW)]
-    assert (queues.backlog, queues.awaited) == (FEW, FEW)
+    assert (queues.backlog, queues.awaited) == (0, FEW)
 
 
-def test_of_long_queues_half_goes_and_never_more_than_a_batch(
+def test_of_a_long_queue_half_goes_and_never_more_than_a_batch(
     queues: Queues, loop: asyncio.AbstractEventLoop
 ) -> None:
-    queues.add_closings(closings(8 * BATCH))
+    queues.add_closings(closings(2 * BATCH))
     for hold in holds(loop, 8 * FEW):
         queues.add_hold(*hold)
 
@@ -58,7 +61,7 @@ def test_of_long_queues_half_goes_and_never_more_than_a_batch(
     assert (len(batch.closings), len(batch.holds)) == (BATCH, 4 * FEW)
 
 
-def test_settlements_that_are_neither_due_nor_some_are_left_behind(
+def test_settlements_that_are_neither_due_nor_many_are_left_behind(
     queues: Queues, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queues.add_closings(closings(FEW - 1))
@@ -74,10 +77,10 @@ def test_settlements_that_are_neither_due_nor_some_are_left_behind(
     assert (len(late.closings), late.leaves_closings) == (FEW - 1, False)
 
 
-def test_what_is_refused_while_settlements_wait_is_asked_first_and_with_all_of_them(
+def test_what_is_refused_while_settlements_wait_is_asked_first_and_with_them(
     queues: Queues, loop: asyncio.AbstractEventLoop
 ) -> None:
-    queues.add_closings(closings(2 * FEW))
+    queues.add_closings(closings(5))
     for hold in holds(loop, 2 * FEW):
         queues.add_hold(*hold)
     batch = queues.take()
@@ -87,7 +90,7 @@ def test_what_is_refused_while_settlements_wait_is_asked_first_and_with_all_of_t
     again = queues.take()
 
     assert [each for each, _ in again.holds[:5]] == [each for each, _ in batch.holds[:5]]
-    assert (len(again.closings), again.leaves_closings) == (FEW, False)
+    assert (len(again.closings), again.leaves_closings) == (5, False)
 
 
 def test_an_extension_that_is_refused_is_asked_again_before_the_others(
@@ -117,8 +120,9 @@ def test_nobody_who_has_left_is_asked_for(queues: Queues, loop: asyncio.Abstract
 
 
 def test_after_a_batch_that_took_too_long_fewer_go_alone_and_by_turns_with_holds(
-    queues: Queues, loop: asyncio.AbstractEventLoop
+    queues: Queues, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("billing.queues.LINGER_S", 0)
     queues.add_closings(closings(FEW))
     slow = queues.take()
     queues.ask_for_less(slow)
