@@ -2,8 +2,9 @@
 
 asyncio takes 2 µs for a timer that is cancelled and 5 for a timeout that is left in time, and a
 call has eight of them. Here those that end within the same moment share one timer of the event
-loop, and to end one is to take it out of a set. They are up to a 64th of a second late, and never
-early.
+loop, and to end one is to take it out of a set. They are late by a 64th of a second or of their
+length at the most, whichever is more, and never early: so there are a few hundred moments ahead,
+however many waits begin and end and however long they may be.
 """
 
 import asyncio
@@ -50,7 +51,9 @@ class _Wheel:
         self._rings_at = 0
 
     def add(self, seconds: float, callback: Callable[[], object]) -> Alarm:
-        moment = int((self.loop.time() + seconds) * GRAINS_A_SECOND) + 1
+        grains = int((self.loop.time() + seconds) * GRAINS_A_SECOND)
+        coarser = max(0, int(seconds).bit_length() - 2)
+        moment = ((grains >> coarser) + 1) << coarser
         bucket = self._buckets.get(moment)
         if bucket is None:
             bucket = self._buckets[moment] = set()

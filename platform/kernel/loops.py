@@ -1,7 +1,7 @@
 """The running event loop, found without the operating system.
 
-``asyncio.get_running_loop`` asks for the process's id each time, which is a system call. A plain call
-came to 17 of them, where 7 % of the samples of its time were found.
+``asyncio.get_running_loop`` asks for the process's id each time, which is a system call. A plain
+call came to 17 of them, where 7 % of the samples of its time were found.
 """
 
 import asyncio

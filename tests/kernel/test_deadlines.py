@@ -5,12 +5,14 @@ import gc
 import time
 from collections.abc import Callable
 from functools import partial
+from heapq import heappop
+from sys import getsizeof
 from typing import Any
 
 import pytest
 import uvloop
 
-from kernel.deadlines import Deadline, ring_in
+from kernel.deadlines import GRAINS_A_SECOND, Deadline, _Wheel, ring_in
 
 SOON_S, LONG_S = 0.03, 30.0
 
@@ -177,3 +179,48 @@ async def test_what_is_over_leaves_nothing_to_the_garbage_collector() -> None:
     ring_in(LONG_S, Deadline(None).end).cancel()
 
     assert gc.collect() == 0
+
+
+class Clockwork:
+    """An event loop of which nothing is asked but the time, and whose timer never rings."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, *_: object) -> asyncio.TimerHandle:
+        loop: Any = self
+        return asyncio.TimerHandle(when, print, (), loop)
+
+    def get_debug(self) -> bool:
+        return False
+
+    def _timer_handle_cancelled(self, _: object) -> None:
+        """Nothing keeps it."""
+
+
+@pytest.mark.parametrize("seconds", [0.05, 1.0, 2.0, 15.0, 30.0, 600.0, 3600.0])
+def test_an_alarm_is_late_by_a_64th_at_the_most_and_never_early(seconds: float) -> None:
+    clockwork: Any = Clockwork()
+    wheel = _Wheel(clockwork)
+    for step in range(1000):
+        clockwork.now = 1000 + step / 977
+        wheel.add(seconds, print)
+        rings_at = max(wheel._moments) / GRAINS_A_SECOND
+        assert 0 < rings_at - clockwork.now - seconds <= max(1, seconds) / GRAINS_A_SECOND
+
+
+def test_moments_ahead_are_few_however_many_long_waits_begin_and_end() -> None:
+    clockwork: Any = Clockwork()
+    wheel = _Wheel(clockwork)
+    for step in range(100_000):
+        clockwork.now = 1000 + step / 170  # ten minutes
+        for seconds in (0.05, 1.0, 30.0, 600.0):
+            wheel.add(seconds, print).cancel()
+        while wheel._moments[0] <= clockwork.now * GRAINS_A_SECOND:
+            assert not wheel._buckets.pop(heappop(wheel._moments))
+
+    assert len(wheel._buckets) == len(wheel._moments) < 700
+    assert max(map(getsizeof, wheel._buckets.values())) < 4096
