@@ -187,7 +187,8 @@ def closings_owed(records: Iterable[dict[str, Any]]) -> list[Closing]:
     for record in records:
         match record["t"]:
             case "open":
-                for request_id in record["ids"]:
+                # one at a time, in journals of processes before an upgrade
+                for request_id in record.get("ids") or [record["r"]]:
                     owed.setdefault(request_id, Closing(request_id, Act.RELEASE))
             case "progress":
                 running = parse_closing(record)
@@ -195,6 +196,7 @@ def closings_owed(records: Iterable[dict[str, Any]]) -> list[Closing]:
             case "final":
                 owed[record["r"]] = parse_closing(record)
             case "done":
-                for request_id in record["ids"]:
+                # one at a time, in journals of processes before an upgrade
+                for request_id in record.get("ids") or [record["r"]]:
                     owed.pop(request_id, None)
     return list(owed.values())

@@ -37,7 +37,7 @@ from kernel.errors import (
     UnsupportedMediaError,
 )
 from kernel.log import logger
-from kernel.loops import running_task
+from kernel.loops import running_loop
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Scope = Mapping[str, Any]
@@ -268,7 +268,7 @@ class _Listener:
 
     def __init__(self, task: "asyncio.Task[None]") -> None:
         self.is_woken = False
-        self._listening: asyncio.Task[Any] | None = running_task()
+        self._listening = asyncio.current_task(running_loop())
         task.add_done_callback(self._wake)
 
     def stop(self) -> None:

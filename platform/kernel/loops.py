@@ -6,7 +6,6 @@ call came to 17 of them, where 7 % of the samples of its time were found.
 
 import asyncio
 from threading import get_ident
-from typing import Any
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
@@ -24,13 +23,6 @@ def running_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.get_running_loop()
     _latest = loop, get_ident()
     return loop
-
-
-def running_task() -> "asyncio.Task[Any]":
-    """Return the task that runs."""
-    task = asyncio.current_task(running_loop())
-    assert task is not None, "called in a task"
-    return task
 
 
 _latest: tuple[asyncio.AbstractEventLoop, int] | None = None

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,3 +139,12 @@ def test_what_was_written_before_a_new_segment_is_brought_to_the_disk_too(
     assert synced == {tmp_path, *files}
     journal.mark_done([f"req_{number}" for number in range(10)])
     journal.close()
+
+
+def test_a_journal_of_before_an_upgrade_is_read_as_well() -> None:
+    records: list[dict[str, Any]] = [
+        {"t": "open", "r": "req_1"},
+        {"t": "open", "ids": ["req_2", "req_3"]},
+    ]
+
+    assert closings_owed(records) == [Closing(f"req_{number}", Act.RELEASE) for number in (1, 2, 3)]
