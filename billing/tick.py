@@ -15,6 +15,7 @@ from kernel.encoding import dump_json
 from kernel.log import logger
 
 STATEMENT: LiteralString = "select tick(%s::jsonb, %s::jsonb, %s::jsonb, %s)::text"
+PREPARED: LiteralString = "select tick($1::jsonb, $2::jsonb, $3::jsonb, $4)::text"
 QUARANTINE: LiteralString = (
     "insert into billing_quarantine (request_id, reason, record, recorded_at)"
     " values (%s, %s, %s::jsonb, now()) on conflict (request_id) do nothing"
@@ -56,17 +57,27 @@ def arguments(
     extensions: Sequence[Extension],
     holds: Sequence[HoldRequest],
     owner: str,
-) -> tuple[str, str, str, str]:
+) -> list[str]:
     """Return the statement's parameters."""
-    return (
-        dump_json([closing.as_row() for closing in closings]).decode(),
-        dump_json([extension.as_row() for extension in extensions]).decode(),
-        dump_json([hold.as_row() for hold in holds]).decode(),
-        owner,
-    )
+    return [text.decode() for text in encode(closings, extensions, holds, owner)]
 
 
-def parse_answer(text: str) -> TickAnswer:
+def encode(
+    closings: Sequence[Closing],
+    extensions: Sequence[Extension],
+    holds: Sequence[HoldRequest],
+    owner: str,
+) -> list[bytes]:
+    """Return the statement's parameters in UTF-8."""
+    return [
+        dump_json([closing.as_row() for closing in closings]),
+        dump_json([extension.as_row() for extension in extensions]),
+        dump_json([hold.as_row() for hold in holds]),
+        owner.encode(),
+    ]
+
+
+def parse_answer(text: str | bytes) -> TickAnswer:
     answer: dict[str, list[list[Any]]] = orjson.loads(text)
     return TickAnswer(
         closed={row[0]: row[1] for row in answer["closed"]},

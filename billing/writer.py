@@ -10,16 +10,19 @@
    neighbours go on.
 6. A batch that takes too long is rolled back, and whoever waits for a hold in it is refused.
 
-Only this task touches the connection. A timeout around psycopg returned after 6 s, not after 1,
-when PostgreSQL was frozen; so callers time out on their futures instead, and a hold that is granted
-to a caller who has left is released in the next batch.
+A batch that went through sends the next one in the same moment (``statement.py``); everything else
+is the task's, which waits meanwhile. A timeout around psycopg returned after 6 s, not after 1, when
+PostgreSQL was frozen; so callers time out on their futures instead, and a hold that is granted to a
+caller who has left is released in the next batch.
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from billing import tick
@@ -35,6 +38,7 @@ from billing.database import connect
 from billing.holds import Act, Closing, Extension, HoldRequest, Refusal
 from billing.journal import Journal
 from billing.queues import Queues
+from billing.statement import Statement
 from kernel import failpoints
 from kernel.log import logger
 from kernel.loops import running_loop
@@ -43,6 +47,20 @@ HEARTBEAT_S = 5.0
 RECONNECT_S = 0.25
 STATEMENT_TIMEOUT_MS = 2_000
 log = logger(__name__)
+
+
+@dataclass(slots=True)
+class _Course:
+    """Batches that follow each other without the task, and what has to be done after the last.
+
+    ``error`` is why it did not go through; ``lost`` are its settlements that found no hold.
+    """
+
+    over: asyncio.Future[None]
+    batch: Batch
+    may_go_on: bool
+    error: Exception | None = None
+    lost: Sequence[tuple[Closing, str]] = field(default_factory=list)
 
 
 class Writer:
@@ -56,7 +74,8 @@ class Writer:
         self._lingers = False
         self._idle = asyncio.Event()
         self._connection: AsyncConnection[TupleRow] | None = None
-        self._cursor: AsyncCursor[TupleRow] | None = None
+        self._statement: Statement | None = None
+        self._course: _Course | None = None
         self._task: asyncio.Task[None] | None = None
         self._beat_at = 0.0
         self.is_connected = False
@@ -77,7 +96,7 @@ class Writer:
             with suppress(asyncio.CancelledError):
                 await self._task
         if self._connection is not None:
-            await self._connection.close()
+            await self._drop(self._connection)
 
     def hold(self, request: HoldRequest) -> HoldAnswer:
         """Queue a hold. The future's result is None when granted, else why not.
@@ -165,70 +184,125 @@ class Writer:
             self._connection = await connect(
                 self._url, "tollgate-writer", statement_timeout_ms=STATEMENT_TIMEOUT_MS
             )
+            self._statement = await Statement.prepare(
+                self._connection, "tick", tick.PREPARED, self._hear
+            )
         except psycopg.Error as error:
             log.warning("writer_not_connected", error=type(error).__name__)
             self._queues.refuse_holds()
+            if self._connection is not None:
+                await self._drop(self._connection)
             return None
-        self._cursor = self._connection.cursor()
         self.is_connected = True
         return self._connection
 
+    @property
+    def _is_beat_due(self) -> bool:
+        return running_loop().time() - self._beat_at >= HEARTBEAT_S
+
     async def _beat(self, connection: AsyncConnection[TupleRow]) -> None:
-        loop_time = running_loop().time()
-        if loop_time - self._beat_at < HEARTBEAT_S:
+        if not self._is_beat_due:
             return
-        self._beat_at = loop_time
+        self._beat_at = running_loop().time()
         try:
             await connection.execute(tick.HEARTBEAT, (self._journal.owner,))
         except psycopg.Error:
-            await _drop(connection)
+            await self._drop(connection)
 
-    async def _commit(self, connection: AsyncConnection[TupleRow], batch: Batch) -> None:
+    async def _commit(
+        self, connection: AsyncConnection[TupleRow], batch: Batch, *, may_go_on: bool = True
+    ) -> None:
+        """Write a batch, and as many others behind it as can go at once."""
+        course = self._course = _Course(running_loop().create_future(), batch, may_go_on)
+        self._send(course)
+        await course.over
+        if course.error is not None:
+            await self._recover(connection, course.batch, course.error)
+        elif course.lost:
+            await self._give_up_lost(connection, course)
+
+    def _send(self, course: _Course) -> None:
+        batch = course.batch
         if batch.holds:
             failpoints.reach("before_hold_commit")
-        assert self._cursor is not None, "made with the connection"
+        assert self._statement is not None, "made with the connection"
         try:
-            await self._cursor.execute(
-                tick.STATEMENT,
-                tick.arguments(
-                    batch.closings,
-                    [extension for extension, _ in batch.extensions],
-                    [request for request, _ in batch.holds],
-                    self._journal.owner,
-                ),
-                prepare=True,
+            arguments = tick.encode(
+                batch.closings,
+                [extension for extension, _ in batch.extensions],
+                [request for request, _ in batch.holds],
+                self._journal.owner,
             )
-            row = await self._cursor.fetchone()
+            self._statement.send(arguments)
         except Exception as error:  # noqa: BLE001 # a record nobody foresaw must not end the writer
-            match tick.fault_of(error, is_connected=not connection.closed):
-                case tick.Fault.LOST:
-                    await self._give_back(connection, batch, error)
-                case tick.Fault.SLOW:
-                    log.error(
-                        "batch_took_too_long", error=type(error).__name__, requests=len(batch)
-                    )
-                    self._refuse(batch)
-                    self._queues.ask_for_less(batch)
-                case tick.Fault.REFUSED:
-                    await self._bisect(connection, batch, error)
-        else:
-            assert row is not None
-            self._queues.went_through(batch)
-            reach_failpoints(batch)
-            await self._answer(connection, batch, tick.parse_answer(row[0]))
+            self._end(course, error)
 
-    async def _answer(
-        self, connection: AsyncConnection[TupleRow], batch: Batch, answer: tick.TickAnswer
-    ) -> None:
+    def _hear(self, outcome: bytes | psycopg.Error) -> None:
+        """Take a batch's outcome, and send the next one where nothing else is to be done."""
+        course = self._course
+        assert course is not None, "somebody has asked"
+        try:
+            if isinstance(outcome, psycopg.Error):
+                self._end(course, outcome)
+            else:
+                self._go_on(course, tick.parse_answer(outcome))
+        except Exception as error:  # noqa: BLE001 # raised where the task waits
+            course.over.set_exception(error)
+
+    def _go_on(self, course: _Course, answer: tick.TickAnswer) -> None:
+        batch = course.batch
+        self._queues.went_through(batch)
+        reach_failpoints(batch)
         over = self._answer_holds(batch, answer)
         self._answer_extensions(batch, answer)
-        owed = [
-            closing
-            for closing, reason in tick.lost_settlements(batch.closings, answer.closed)
-            if not await self._quarantine(connection, closing, reason)
-        ]
+        course.lost = tick.lost_settlements(batch.closings, answer.closed)
+        lost = {closing.request_id for closing, _ in course.lost}
+        over += [each.request_id for each in batch.closings if each.request_id not in lost]
+        self._journal.mark_done(over)
+        following = self._take_following() if course.may_go_on and not lost else None
+        if following is None:
+            self._end(course)
+        else:
+            course.batch = following
+            self._send(course)
+
+    def _take_following(self) -> Batch | None:
+        """Return what goes next, None where nothing does, or something else comes before."""
+        queues = self._queues
+        if self._is_beat_due or not queues.due:
+            return None
+        if not queues.awaited and queues.closings_due_in_s() > 0:
+            return None
+        batch = queues.take()
+        self._record(batch)
+        return batch if len(batch) else None
+
+    def _end(self, course: _Course, error: Exception | None = None) -> None:
+        course.error = error
+        if not course.over.done():
+            course.over.set_result(None)
+
+    async def _recover(
+        self, connection: AsyncConnection[TupleRow], batch: Batch, error: Exception
+    ) -> None:
+        match tick.fault_of(error, is_connected=not connection.closed):
+            case tick.Fault.LOST:
+                await self._give_back(connection, batch, error)
+            case tick.Fault.SLOW:
+                log.error("batch_took_too_long", error=type(error).__name__, requests=len(batch))
+                self._refuse(batch)
+                self._queues.ask_for_less(batch)
+            case tick.Fault.REFUSED:
+                await self._bisect(connection, batch, error)
+
+    async def _give_up_lost(self, connection: AsyncConnection[TupleRow], course: _Course) -> None:
+        owed, over = [], []
+        for closing, reason in course.lost:
+            if await self._quarantine(connection, closing, reason):
+                over.append(closing.request_id)
+            else:
+                owed.append(closing)
         self._queues.put_back(owed)
-        over += [closing.request_id for closing in batch.closings if closing not in owed]
         self._journal.mark_done(over)
 
     def _answer_holds(self, batch: Batch, answer: tick.TickAnswer) -> list[str]:
@@ -262,7 +336,7 @@ class Writer:
         self, connection: AsyncConnection[TupleRow], batch: Batch, error: Exception
     ) -> None:
         log.error("batch_outcome_unknown", error=type(error).__name__, requests=len(batch))
-        await _drop(connection)
+        await self._drop(connection)
         self.is_connected = False
         self._queues.take_back(batch.closings)
         for request, _ in batch.holds:
@@ -274,7 +348,7 @@ class Writer:
     ) -> None:
         if len(batch) > 1:
             for half in halves(batch):
-                await self._commit(connection, half)
+                await self._commit(connection, half, may_go_on=False)
             return
         log.error("record_refused", error=type(error).__name__)
         for closing in batch.closings:
@@ -299,7 +373,8 @@ class Writer:
             return False
         return True
 
-
-async def _drop(connection: AsyncConnection[TupleRow]) -> None:
-    with suppress(psycopg.Error):
-        await connection.close()
+    async def _drop(self, connection: AsyncConnection[TupleRow]) -> None:
+        if self._statement is not None:
+            self._statement.close()
+        with suppress(psycopg.Error):
+            await connection.close()

@@ -5,14 +5,12 @@ of an ending before the caller does.
 """
 
 import asyncio
-from functools import partial
 
-from billing.batch import HoldAnswer
 from billing.holds import Act, Closing, HoldRequest, Refusal
 from billing.journal import Journal
 from billing.writer import Writer
 from kernel import failpoints
-from kernel.deadlines import ring_in
+from kernel.deadlines import Line
 from kernel.errors import UnavailableError
 
 MOST_BACKLOG = 5_000
@@ -24,7 +22,7 @@ class Books:
     def __init__(self, journal: Journal, writer: Writer, *, hold_wait_s: float) -> None:
         self.journal = journal
         self.writer = writer
-        self._hold_wait_s = hold_wait_s
+        self._line: Line[Refusal | None] = Line(hold_wait_s, Refusal("unavailable", {}))
 
     async def hold(self, request: HoldRequest) -> None:
         """Set the money of a call aside.
@@ -37,14 +35,12 @@ class Books:
         if self.writer.backlog > MOST_BACKLOG:
             raise _unavailable()
         answer = self.writer.hold(request)
-        deadline = ring_in(self._hold_wait_s, partial(_refuse, answer))
+        self._line.add(answer)
         try:
             refusal = await answer
         except asyncio.CancelledError:
             self._give_up(request.request_id)
             raise
-        finally:
-            deadline.cancel()
         if refusal is None:
             return
         if refusal.why == "unavailable":
@@ -73,11 +69,6 @@ class Books:
     def release(self, request_id: str) -> None:
         """Give a call's money back: nothing was relayed."""
         self.close(Closing(request_id, Act.RELEASE))
-
-
-def _refuse(answer: HoldAnswer) -> None:
-    if not answer.done():
-        answer.set_result(Refusal("unavailable", {}))
 
 
 def _unavailable() -> UnavailableError:

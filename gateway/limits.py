@@ -16,7 +16,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from gateway.levels import Ask, Check, Slots, Verdict
 from gateway.local_limits import LocalLimits
 from gateway.script import Script
 from kernel import clock
-from kernel.deadlines import Deadline, ring_in
+from kernel.deadlines import Deadline, Line
 from kernel.log import logger
 from kernel.loops import running_loop
 
@@ -50,6 +49,7 @@ class RateLimiter:
         self._wait_s = wait_s
         self._local = LocalLimits(processes)
         self._asks: deque[tuple[Row, asyncio.Future[Row | None]]] = deque()
+        self._line: Line[Row | None] = Line(wait_s, None)
         self._returns: deque[Row] = deque()
         self._returns_timer: asyncio.TimerHandle | None = None
         self._is_due = False
@@ -108,13 +108,10 @@ class RateLimiter:
             "longest": ask.longest_ms,
         }
         waiting: asyncio.Future[Row | None] = running_loop().create_future()
+        self._line.add(waiting)
         self._asks.append((row, waiting))
         self._depart()
-        deadline = ring_in(self._wait_s, partial(_give_up, waiting))
-        try:
-            answer = await waiting
-        finally:
-            deadline.cancel()
+        answer = await waiting
         return None if answer is None else _verdict(ask, answer)
 
     def _hand_back(self, ask: Ask, refunds: Sequence[Check]) -> None:
@@ -198,11 +195,6 @@ class RateLimiter:
         self._failures = 0
         answers: list[Row | None] = orjson.loads(text)
         return answers
-
-
-def _give_up(waiting: "asyncio.Future[Row | None]") -> None:
-    if not waiting.done():
-        waiting.set_result(None)
 
 
 def _verdict(ask: Ask, answer: Row) -> Verdict:

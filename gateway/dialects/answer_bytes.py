@@ -1,8 +1,9 @@
 """The bytes of a whole answer that passes through: our fields in the place of theirs. Pure.
 
-Everything else stays as it came, down to blanks and to how a number is spelled. What cannot be
-patched in its place is written anew: an answer without a field that we name, with one twice or
-spelled with escapes, or of a size at which looking for places would hold up other calls.
+Everything else stays as it came, down to blanks and to how a number is spelled. So an answer is
+read once, member by member, and where each value stands is kept. What cannot be patched in its
+place is written anew: an answer without a field that we name, with one twice or spelled with
+escapes, or of a size at which looking for places would hold up other calls.
 """
 
 import re
@@ -10,18 +11,16 @@ from collections.abc import Mapping
 from json import JSONDecoder
 from typing import Any, NamedTuple
 
-from gateway.dialects.upstream_json import write_object
+from gateway.dialects.upstream_json import read_object, write_object
 
 MOST_BYTES = 256 * 1024
 _USAGE = "usage"
 Place = tuple[int, int]
-# A member of an object, and its value where that is a plain text, a number or a word. The text has
-# been read before, so what stands here is JSON.
 _BLANKS = r"[ \t\n\r]*"
-_MEMBER = re.compile(
-    rf'{_BLANKS}"([^"\\]*)"{_BLANKS}:{_BLANKS}("[^"\\]*"|-?[0-9][^,}} \t\n\r]*|true|false|null)?'
-)
-_NEXT = re.compile(rf"{_BLANKS}([,}}])")
+_NAME = rf'{_BLANKS}"([^"\\\x00-\x1f]*)"{_BLANKS}:{_BLANKS}'
+_first_name = re.compile(rf"{_BLANKS}{{{_NAME}").match
+_next_name = re.compile(rf"{_BLANKS},{_NAME}").match
+_end = re.compile(rf"{_BLANKS}}}{_BLANKS}").fullmatch
 
 
 class CutAnswer(NamedTuple):
@@ -34,64 +33,70 @@ class CutAnswer(NamedTuple):
         return b"%b%b%b" % (self.before, usage, self.behind)
 
 
-def cut_answer(body: bytes, parsed: Mapping[str, Any], ours: Mapping[str, Any]) -> CutAnswer:
-    """Return an answer under ``ours``, cut where its figures stand; ``parsed`` is what it says.
+class ReadAnswer(NamedTuple):
+    """What an answer says, and where in its text; without places, it must be written anew."""
+
+    members: Mapping[str, Any]
+    text: str
+    places: Mapping[str, Place]
+
+    def cut(self, ours: Mapping[str, Any]) -> CutAnswer:
+        """Return the answer under ``ours``, cut where its figures stand.
+
+        Raises:
+            UpstreamError: for what is nested too deeply to be written again.
+
+        """
+        if self.places and self.places.keys() >= ours.keys():
+            return self._patch(ours)
+        kept = {name: value for name, value in self.members.items() if name != _USAGE}
+        return CutAnswer(write_object({**kept, **ours})[:-1] + b',"usage":', b"}")
+
+    def _patch(self, ours: Mapping[str, Any]) -> CutAnswer:
+        """Put ours in their places, which come in the order of the text."""
+        text, pieces, at = self.text, "", 0
+        before = None
+        for name, (start, stop) in self.places.items():
+            if name in ours:
+                pieces += text[at:start] + write_object(ours[name]).decode()
+                at = stop
+            elif name == _USAGE:
+                before, pieces, at = pieces + text[at:start], "", stop
+        if before is None:
+            end = text.rindex("}")
+            before, pieces, at = f'{pieces}{text[at:end]},"usage":', "", end
+        return CutAnswer(before.encode(), (pieces + text[at:]).encode())
+
+
+def read_answer(body: bytes) -> ReadAnswer:
+    """Read the object that a whole answer is.
 
     Raises:
-        UpstreamError: for what is nested too deeply to be written again.
+        UpstreamError: for anything else.
 
     """
-    if len(body) <= MOST_BYTES:
-        text = body.decode()
-        places = _find_places(text)
-        if places is not None and places.keys() >= ours.keys():
-            return _patch(text, places, ours)
-    kept = {name: value for name, value in parsed.items() if name != _USAGE}
-    return CutAnswer(write_object({**kept, **ours})[:-1] + b',"usage":', b"}")
+    found = _read_members(body) if len(body) <= MOST_BYTES else None
+    return ReadAnswer(read_object(body), "", {}) if found is None else found
 
 
-def _patch(text: str, places: Mapping[str, Place], ours: Mapping[str, Any]) -> CutAnswer:
-    """Put ours in their places, which come in the order of the text."""
-    pieces: list[str] = []
-    before, at = None, 0
-    for name, (start, stop) in places.items():
-        if name in ours:
-            pieces += (text[at:start], write_object(ours[name]).decode())
-            at = stop
-        elif name == _USAGE:
-            pieces.append(text[at:start])
-            before, pieces, at = "".join(pieces), [], stop
-    if before is None:
-        end = text.rindex("}")
-        pieces += (text[at:end], ',"usage":')
-        before, pieces, at = "".join(pieces), [], end
-    pieces.append(text[at:])
-    return CutAnswer(before.encode(), "".join(pieces).encode())
-
-
-def _find_places(text: str) -> dict[str, Place] | None:
-    """Return where the values of an object's members stand; None where that cannot be told."""
+def _read_members(body: bytes) -> ReadAnswer | None:
+    """Read an object with the places of its values; None where those cannot be told."""
+    members: dict[str, Any] = {}
     places: dict[str, Place] = {}
-    at = text.index("{") + 1
+    stop = 0
     try:
-        while (member := _MEMBER.match(text, at)) is not None:
-            name, plain = member.groups()
-            start, stop = member.span(2)
-            if plain is None:
-                start = member.end()
-                _, stop = _decoder.raw_decode(text, start)
-            if name in places:
+        text = body.decode()
+        name_found = _first_name(text)
+        while name_found is not None:
+            name, start = name_found[1], name_found.end()
+            if name in members:
                 return None
+            members[name], stop = _read_value(text, start)
             places[name] = start, stop
-            following = _NEXT.match(text, stop)
-            if following is None:
-                return None
-            at = following.end()
-            if following[1] == "}":
-                return places
+            name_found = _next_name(text, stop)
     except (ValueError, RecursionError):
         return None
-    return None
+    return ReadAnswer(members, text, places) if _end(text, stop) else None
 
 
 def _refuse(constant: str) -> None:
@@ -99,4 +104,4 @@ def _refuse(constant: str) -> None:
     raise ValueError(constant)
 
 
-_decoder = JSONDecoder(parse_constant=_refuse)
+_read_value = JSONDecoder(parse_constant=_refuse).raw_decode

@@ -6,6 +6,7 @@ input and output, so its three kinds of tokens show the same limit.
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from math import ceil
 from typing import NamedTuple
 
@@ -26,15 +27,19 @@ RateStandings = Mapping[str, RateStanding]
 
 def x_ratelimit_headers(standings: RateStandings) -> Headers:
     """Return ``x-ratelimit-{limit,remaining,reset}-*``; resets are durations."""
-    return [
-        header
-        for unit, standing in standings.items()
-        for header in (
-            (f"x-ratelimit-limit-{unit}".encode(), b"%d" % standing.limit),
-            (f"x-ratelimit-remaining-{unit}".encode(), b"%d" % standing.remaining),
-            (f"x-ratelimit-reset-{unit}".encode(), render_duration(standing.reset_ms).encode()),
-        )
-    ]
+    headers: Headers = []
+    for unit, (limit, remaining, reset_ms) in standings.items():
+        of_limit, of_remaining, of_reset = _names(unit)
+        headers.append((of_limit, b"%d" % limit))
+        headers.append((of_remaining, b"%d" % remaining))
+        headers.append((of_reset, render_duration(reset_ms).encode()))
+    return headers
+
+
+@cache
+def _names(unit: str) -> tuple[bytes, bytes, bytes]:
+    of = "x-ratelimit-%s-" + unit
+    return (of % "limit").encode(), (of % "remaining").encode(), (of % "reset").encode()
 
 
 def anthropic_ratelimit_headers(standings: RateStandings, now: datetime) -> Headers:

@@ -9,12 +9,15 @@ however many waits begin and end and however long they may be.
 
 import asyncio
 import heapq
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
+from typing import Generic, TypeVar
 
 from kernel.loops import running_loop
 
 GRAINS_A_SECOND = 64
+T = TypeVar("T")
 
 
 class Alarm:
@@ -129,6 +132,35 @@ class Deadline:
         was_cancelled_too = self._task.uncancel() > self._cancels
         if kind is asyncio.CancelledError and not was_cancelled_too:
             raise TimeoutError from error
+
+
+class Line(Generic[T]):
+    """Futures that all wait equally long, in one event loop: one alarm is enough for them.
+
+    What is not done in time has ``answer`` for its result.
+    """
+
+    def __init__(self, seconds: float, answer: T) -> None:
+        self._seconds = seconds
+        self._answer = answer
+        self._waiting: deque[tuple[float, asyncio.Future[T]]] = deque()
+        self._alarm: Alarm | None = None
+
+    def add(self, future: asyncio.Future[T]) -> None:
+        waiting = self._waiting
+        while waiting and waiting[0][1].done():
+            waiting.popleft()
+        waiting.append((future.get_loop().time() + self._seconds, future))
+        if self._alarm is None:
+            self._alarm = ring_in(self._seconds, self._look)
+
+    def _look(self) -> None:
+        now, waiting = running_loop().time(), self._waiting
+        while waiting and (waiting[0][1].done() or waiting[0][0] <= now):
+            future = waiting.popleft()[1]
+            if not future.done():
+                future.set_result(self._answer)
+        self._alarm = ring_in(waiting[0][0] - now, self._look) if waiting else None
 
 
 def ring_in(seconds: float, callback: Callable[[], object]) -> Alarm:

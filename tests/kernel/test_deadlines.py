@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from kernel.deadlines import GRAINS_A_SECOND, Deadline, _Wheel, ring_in
+from kernel.deadlines import GRAINS_A_SECOND, Deadline, Line, _Wheel, ring_in
 
 SOON_S, LONG_S = 0.03, 30.0
 
@@ -157,6 +157,35 @@ async def test_one_that_fails_keeps_none_of_the_others_from_ringing() -> None:
     await asyncio.sleep(0.05)
 
     assert [type(context["exception"]) for context in told] == [ValueError] * 3
+
+
+async def test_what_waits_in_a_line_is_answered_in_its_time_and_not_before() -> None:
+    loop = asyncio.get_running_loop()
+    line = Line(0.06, "too late")
+    first, second, third = (loop.create_future() for _ in range(3))
+    began_at = loop.time()
+    line.add(first)
+    line.add(second)
+    second.set_result("in time")
+    await asyncio.sleep(0.04)
+    line.add(third)
+
+    assert (await first, await second) == ("too late", "in time")
+    assert loop.time() - began_at >= 0.06
+    assert not third.done()
+    assert await third == "too late"
+    assert loop.time() - began_at >= 0.1
+
+
+async def test_a_line_keeps_nothing_that_is_done_before_the_first_that_waits() -> None:
+    loop = asyncio.get_running_loop()
+    line = Line(LONG_S, None)
+    for _ in range(100):
+        future = loop.create_future()
+        line.add(future)
+        future.set_result(None)
+
+    assert len(line._waiting) == 1
 
 
 def test_every_event_loop_has_alarms_of_its_own() -> None:

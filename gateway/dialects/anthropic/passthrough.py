@@ -14,7 +14,7 @@ from typing import Any
 
 from billing.usage import Usage, follow
 from gateway.chat import Answer, ChoiceFinished, StopReason
-from gateway.dialects.answer_bytes import CutAnswer, cut_answer
+from gateway.dialects.answer_bytes import CutAnswer, read_answer
 from gateway.dialects.anthropic.frames import Frame, FrameReader
 from gateway.dialects.anthropic.stream import (
     STOP,
@@ -26,7 +26,7 @@ from gateway.dialects.anthropic.stream import (
 from gateway.dialects.anthropic.usage import is_count, parse_usage, render_usage
 from gateway.dialects.base import CutFrames
 from gateway.dialects.receipts import Receipt
-from gateway.dialects.upstream_json import read_object, write_object
+from gateway.dialects.upstream_json import write_object
 from gateway.tokenizer import count_tokens
 from kernel.errors import TollgateError, UpstreamError
 
@@ -224,12 +224,12 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedMessage:
         UpstreamError: for what is no message.
 
     """
-    parsed = read_object(body)
-    if not _is_message(parsed):
+    read = read_answer(body)
+    if not _is_message(read.members):
         raise UpstreamError("The model's provider sent an answer that is no message.")
-    cut = cut_answer(body, parsed, {"id": answer.completion_id, "model": answer.model})
-    reported = parsed.get("usage")
-    return PatchedMessage(cut, parsed["content"], reported, parse_usage(reported))
+    cut = read.cut({"id": answer.completion_id, "model": answer.model})
+    reported = read.members.get("usage")
+    return PatchedMessage(cut, read.members["content"], reported, parse_usage(reported))
 
 
 def _is_message(parsed: Mapping[str, Any]) -> bool:

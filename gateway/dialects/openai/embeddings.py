@@ -13,7 +13,7 @@ import orjson
 
 from billing.usage import NO_USAGE, Usage
 from gateway.chat import Answer, ChatRequest, Embed, Embedded, StreamEvent
-from gateway.dialects.answer_bytes import CutAnswer, cut_answer
+from gateway.dialects.answer_bytes import CutAnswer, read_answer
 from gateway.dialects.base import Envelope
 from gateway.dialects.bodies import parse_body
 from gateway.dialects.openai import fields
@@ -21,7 +21,6 @@ from gateway.dialects.openai.fields import missing, refusal, wrong_type
 from gateway.dialects.openai.requests import read_model
 from gateway.dialects.openai.usage import is_count
 from gateway.dialects.receipts import Receipt
-from gateway.dialects.upstream_json import read_object
 from gateway.dialects.writing import dump_text
 from gateway.tokenizer import MOST_TOKEN_BYTES, byte_length, count_tokens
 from kernel.errors import UpstreamError
@@ -181,14 +180,14 @@ def patch_answer(body: bytes, request: ChatRequest, answer: Answer) -> PatchedEm
 
     """
     assert request.embed is not None, "only embeddings are patched here"
-    parsed = read_object(body)
-    vectors = parsed.get("data")
+    read = read_answer(body)
+    vectors = read.members.get("data")
     if not isinstance(vectors, list) or not all(map(_is_vector, vectors)):
         raise UpstreamError("The model's provider sent an answer that holds no embeddings.")
     if len(vectors) != len(request.embed.inputs):
         raise UpstreamError("The model's provider did not embed each input once.")
-    cut = cut_answer(body, parsed, {"model": answer.model})
-    reported = parsed.get("usage")
+    cut = read.cut({"model": answer.model})
+    reported = read.members.get("usage")
     return PatchedEmbeddings(cut, reported, _parse_usage(reported))
 
 

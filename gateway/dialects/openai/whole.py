@@ -6,11 +6,10 @@ from typing import Any
 
 from billing.usage import Usage
 from gateway.chat import Answer
-from gateway.dialects.answer_bytes import CutAnswer, cut_answer
+from gateway.dialects.answer_bytes import CutAnswer, read_answer
 from gateway.dialects.openai.spoken import count_message, objects_in
 from gateway.dialects.openai.usage import parse_usage, render_usage
 from gateway.dialects.receipts import Receipt
-from gateway.dialects.upstream_json import read_object
 from kernel.errors import UpstreamError
 
 
@@ -41,9 +40,9 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedAnswer:
         UpstreamError: for what is no chat completion.
 
     """
-    parsed = read_object(body)
-    choices = parsed.get("choices")
-    if parsed.get("error") or any(choice.get("error") for choice in objects_in(choices)):
+    read = read_answer(body)
+    choices = read.members.get("choices")
+    if read.members.get("error") or any(choice.get("error") for choice in objects_in(choices)):
         raise UpstreamError("The model's provider broke off its answer.")
     if not choices or not isinstance(choices, list) or not all(map(_is_whole, choices)):
         raise UpstreamError("The model's provider sent an answer that is no completion.")
@@ -53,9 +52,8 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedAnswer:
         choice["finish_reason"] = "tool_calls"
     if misnamed:
         ours["choices"] = choices
-    cut = cut_answer(body, parsed, ours)
-    reported = parsed.get("usage")
-    return PatchedAnswer(cut, choices, reported, parse_usage(reported))
+    reported = read.members.get("usage")
+    return PatchedAnswer(read.cut(ours), choices, reported, parse_usage(reported))
 
 
 def _is_misnamed(choice: Mapping[str, Any]) -> bool:

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.chat import ChatRequest
 from gateway.dialects import anthropic, openai
-from gateway.dialects.answer_bytes import MOST_BYTES, cut_answer
-from gateway.dialects.upstream_json import read_object
+from gateway.dialects.answer_bytes import MOST_BYTES, read_answer
 from kernel.errors import UpstreamError
 from tests.gateway.dialects.relaying import ANSWER, RECEIPT
 
@@ -21,7 +20,7 @@ USAGE = b'{"cost":1}'
 
 
 def patch(body: bytes) -> bytes:
-    return cut_answer(body, read_object(body), OURS).render(USAGE)
+    return read_answer(body).cut(OURS).render(USAGE)
 
 
 @pytest.mark.parametrize(
