@@ -9,11 +9,12 @@ The statements behind them are in ``sql/holds.sql``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from billing.usage import NO_USAGE, Evidence, Usage
+from kernel.encoding import dump_json
 from kernel.errors import (
     BudgetError,
     ConflictError,
@@ -91,9 +92,11 @@ class Extension:
         return {"r": self.request_id, "add": self.add_nanos, "tokens": self.add_tokens}
 
 
-class Closing(NamedTuple):
-    """How a hold ends. ``charge_nanos`` is the full price; what exceeds the hold is not charged.
+@dataclass(slots=True)
+class Closing:
+    """How a hold ends; nobody changes it.
 
+    ``charge_nanos`` is the full price; what exceeds the hold is not charged.
     ``counted_input`` and ``counted_output`` are our own counts in tokens, whatever the evidence;
     ``upstream_nanos`` is the provider's charge, None where its cost is not on file.
     ``cache_percent`` is the share of the price that an answer out of the cache costs.
@@ -112,6 +115,14 @@ class Closing(NamedTuple):
     counted_output: int | None = None
     upstream_nanos: int | None = None
     cache_percent: int | None = None
+    _text: bytes = field(default=b"", init=False, repr=False, compare=False)
+
+    @property
+    def text(self) -> bytes:
+        """The row as JSON, written once for the journal and for the books."""
+        if not self._text:
+            self._text = dump_json(self.as_row())
+        return self._text
 
     def as_row(self) -> dict[str, Any]:
         if self.act is not Act.SETTLE:

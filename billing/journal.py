@@ -16,7 +16,7 @@ import fcntl
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,18 +63,18 @@ class Journal:
             return True
         self._current.owed.update(fresh)
         self._where.update(dict.fromkeys(fresh, self._current))
-        is_written = self._append({"t": "open", "ids": fresh})
+        is_written = self._append(b"open", dump_json({"ids": fresh}))
         if not is_written:
             self.mark_done(fresh)
         return is_written
 
     def checkpoint(self, closing: Closing) -> None:
         """Write what an open stream has come to, as the settlement it would be now."""
-        self._append({"t": "progress", **closing.as_row()})
+        self._append(b"progress", closing.text)
 
     def close_call(self, closing: Closing) -> None:
         """Write how a call ended. A full disk is logged only: the writer settles from memory."""
-        self._append({"t": "final", **closing.as_row()})
+        self._append(b"final", closing.text)
 
     def mark_done(self, request_ids: Iterable[str]) -> None:
         """Forget what the books have; delete segments that are owed nothing."""
@@ -82,7 +82,7 @@ class Journal:
         for request_id in done:
             self._where.pop(request_id).owed.discard(request_id)
         if done:
-            self._append({"t": "done", "ids": done})
+            self._append(b"done", dump_json({"ids": done}))
         for segment in [old for old in self._older if not old.owed]:
             self._older.remove(segment)
             _delete(segment)
@@ -120,20 +120,21 @@ class Journal:
         """How many calls are not in the books yet."""
         return len(self._where)
 
-    def _append(self, record: dict[str, Any]) -> bool:
-        body = dump_json(record)
+    def _append(self, kind: bytes, members: bytes) -> bool:
+        """Write a record: a JSON object with its kind as the first of its members."""
+        body = b'{"t":"%b",%b' % (kind, members[1:])
         line = b"%b%08x %b\n" % (b"\n" if self._is_torn else b"", zlib.crc32(body), body)
         try:
             failpoints.reach("journal_write")
             written = os.write(self._current.descriptor, line)
         except OSError as error:
-            log.error("journal_not_written", error=str(error), record=record["t"])
+            log.error("journal_not_written", error=str(error), record=kind.decode())
             return False
         self._dirty = True
         self._current.size += written
         self._is_torn = written != len(line)
         if self._is_torn:
-            log.error("journal_not_written", error="short write", record=record["t"])
+            log.error("journal_not_written", error="short write", record=kind.decode())
             return False
         if self._current.size > SEGMENT_BYTES:
             self._rotate()
@@ -192,7 +193,7 @@ def closings_owed(records: Iterable[dict[str, Any]]) -> list[Closing]:
                     owed.setdefault(request_id, Closing(request_id, Act.RELEASE))
             case "progress":
                 running = parse_closing(record)
-                owed[record["r"]] = running._replace(outcome=Outcome.INTERRUPTED)
+                owed[record["r"]] = replace(running, outcome=Outcome.INTERRUPTED)
             case "final":
                 owed[record["r"]] = parse_closing(record)
             case "done":

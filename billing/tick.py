@@ -70,7 +70,7 @@ def encode(
 ) -> list[bytes]:
     """Return the statement's parameters in UTF-8."""
     return [
-        dump_json([closing.as_row() for closing in closings]),
+        b"[%b]" % b",".join([closing.text for closing in closings]),
         dump_json([extension.as_row() for extension in extensions]),
         dump_json([hold.as_row() for hold in holds]),
         owner.encode(),
@@ -171,4 +171,4 @@ def _quarantine(connection: Connection[TupleRow], closing: Closing, reason: str)
 
 
 def quarantine_row(closing: Closing, reason: str) -> tuple[str, str, str]:
-    return closing.request_id, reason[:400], dump_json(closing.as_row()).decode()
+    return closing.request_id, reason[:400], closing.text.decode()

@@ -98,10 +98,10 @@ class Call:
         frame = self.dialect.keep_alive
         await self._deliver({"type": "http.response.body", "body": frame, "more_body": True})
 
-    async def finish(self, frames: bytes = b"") -> None:
+    def finish(self, frames: bytes = b"") -> Awaitable[None]:
         """Send the last frames and end the answer."""
         self.is_over = True
-        await self._deliver({"type": "http.response.body", "body": frames, "more_body": False})
+        return self._deliver({"type": "http.response.body", "body": frames, "more_body": False})
 
     async def replay(self, content: bytes, *, is_stream: bool) -> None:
         """Send a stored answer again."""
@@ -132,7 +132,7 @@ class Call:
         self.started = True
         self.status = status
         request_id = self.request_id.encode()
-        await self._deliver(
+        await self._send(
             {
                 "type": "http.response.start",
                 "status": status,

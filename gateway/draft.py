@@ -6,7 +6,7 @@ afterwards.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from accounts.principal import Principal
 from gateway.call import Call
@@ -17,8 +17,7 @@ from gateway.estimate import Estimate, estimate
 from kernel.errors import BadRequestError, TollgateError
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """A request as one model would serve it: checked against that model's limits, and bounded.
 
     ``request.model`` is the name the caller gave, which may be an alias of ``model``.

@@ -38,7 +38,9 @@ class Sale:
         """Return what the call comes to if it ends now; what is settled is exactly that."""
         usage = self.meter.usage
         charge = self.meter.price.charge(usage)
-        held_nanos = await self.tranches.held_for(charge)
+        held_nanos = self.tranches.held_nanos
+        if charge > held_nanos:
+            held_nanos = await self.tranches.await_more()
         cost_nanos = Nanos(min(charge, held_nanos))
         return Receipt(usage, cost_nanos, self.meter.evidence, self.meter.remarks)
 

@@ -80,11 +80,9 @@ class Tranches:
             await self._await_answer()
         return used <= self.covered or self.covered >= self.most
 
-    async def held_for(self, charge_nanos: int) -> int:
-        """Return how much is held, at least for this charge once an answer on its way has come."""
-        self._take_answer()
-        if charge_nanos > self.held_nanos:
-            await self._await_answer()
+    async def await_more(self) -> int:
+        """Return how much is held once an answer on its way has come."""
+        await self._await_answer()
         return self.held_nanos
 
     async def _await_answer(self) -> None:

@@ -61,7 +61,7 @@ class Asked:
             if upstream is not None:
                 self._cache.hits += 1
                 model = _at_cache_price(plan.model, self._principal.org_id, self._cache.percent)
-                return Hit(replace(plan, model=model), upstream, is_of_first=plan is plans[0])
+                return Hit(plan._replace(model=model), upstream, is_of_first=plan is plans[0])
         self._cache.misses += 1
         return None
 

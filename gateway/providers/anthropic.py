@@ -1,7 +1,8 @@
 """Any server that speaks Anthropic's messages: the same dialect goes through but for the model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 import orjson
 
@@ -59,12 +60,14 @@ class AnthropicProvider:
         opening = self._post(body, deployment, streams=request.stream)
         return await open_translated(opening, EventReader(choice), _filters(request, choice))
 
-    async def _post(self, body: bytes, deployment: Deployment, *, streams: bool) -> HttpUpstream:
+    def _post(
+        self, body: bytes, deployment: Deployment, *, streams: bool
+    ) -> Coroutine[Any, Any, HttpUpstream]:
         headers = {"anthropic-version": VERSION}
         if deployment.credential is not None:
             headers["x-api-key"] = self._decrypt(deployment.credential)
         url = deployment.base_url.removesuffix("/v1") + "/v1/messages"
-        return await post_json(self._pool, url, body, headers, deployment, streams=streams)
+        return post_json(self._pool, url, body, headers, deployment, streams=streams)
 
 
 def render_body(request: ChatRequest, upstream_model: str) -> bytes:

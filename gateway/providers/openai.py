@@ -3,7 +3,7 @@
 Callers of another dialect are answered in events.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import orjson
@@ -51,19 +51,19 @@ class OpenAIProvider:
         opening = self._post(body, deployment, streams=request.stream)
         return await open_translated(opening, reader, filters)
 
-    async def _post(
+    def _post(
         self,
         body: bytes,
         deployment: Deployment,
         *,
         streams: bool,
         path: str = "/chat/completions",
-    ) -> HttpUpstream:
+    ) -> Coroutine[Any, Any, HttpUpstream]:
         headers = {}
         if deployment.credential is not None:
             headers["authorization"] = f"Bearer {self._decrypt(deployment.credential)}"
         url = deployment.base_url + path
-        return await post_json(self._pool, url, body, headers, deployment, streams=streams)
+        return post_json(self._pool, url, body, headers, deployment, streams=streams)
 
 
 def find_limit_field(deployment: Deployment) -> str:

@@ -127,41 +127,35 @@ class Router:
             TollgateError: the last failure, when nobody was willing, or the time is over.
 
         """
+        failure, attempts = tries.failure, 0
         try:
             with Deadline(tries.ends_at - clock.monotonic()):
-                return await self._open_first_willing(model, request, request_id, tries)
+                for deployment in self._in_order(model, request_id):
+                    visit = await self._enter(deployment)
+                    if visit is None:
+                        continue
+                    if not self._may_ask(tries, attempts):
+                        visit.end(well=None)
+                        break
+                    try:
+                        return await self._open(visit, request, model.max_output_tokens)
+                    except NotCarriedError as error:
+                        failure = error
+                    except (BadRequestError, OwnKeyRefusedError):
+                        raise
+                    except TollgateError as error:
+                        tries.failure = failure = error
+                        attempts += 1
+                        await asyncio.sleep(random.uniform(*PAUSE_S))  # noqa: S311 # no secret
         except TimeoutError as error:
             tries.is_over = True
             raise UpstreamTimeoutError(
                 "No provider answered in the time a call may take."
             ) from error
-
-    async def _open_first_willing(
-        self, model: CatalogModel, request: ChatRequest, request_id: str, tries: Tries
-    ) -> Opened:
-        failure = tries.failure or UnavailableError(
+        raise failure or UnavailableError(
             "No provider serves this model at the moment; try again shortly.",
             headers={"retry-after": "5"},
         )
-        attempts = 0
-        for deployment in self._in_order(model, request_id):
-            visit = await self._enter(deployment)
-            if visit is None:
-                continue
-            if not self._may_ask(tries, attempts):
-                visit.end(well=None)
-                break
-            try:
-                return await self._open(visit, request, model.max_output_tokens)
-            except NotCarriedError as error:
-                failure = error
-            except (BadRequestError, OwnKeyRefusedError):
-                raise
-            except TollgateError as error:
-                tries.failure = failure = error
-                attempts += 1
-                await asyncio.sleep(random.uniform(*PAUSE_S))  # noqa: S311 # no secret
-        raise failure
 
     def _in_order(self, model: CatalogModel, request_id: str) -> list[Deployment]:
         found = order_candidates(model.deployments, request_id)

@@ -1,5 +1,6 @@
 """An answer out of the cache costs a share of its price, exactly: in the books, on the invoice."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -94,7 +95,7 @@ def test_the_proof_names_a_share_that_was_not_charged(database: str) -> None:
     request = hold_request(acme, version, 10_000)
     closing = settlement(request.request_id, price, input_tokens=1, output_tokens=1)
     run_tick(database, holds=[request])
-    run_tick(database, closings=[closing._replace(cache_percent=10)])
+    run_tick(database, closings=[replace(closing, cache_percent=10)])
 
     with connect_sync(database, "proof", statement_timeout_ms=60_000) as proving:
         broken = [found.number for found in prove(proving, NOWHERE).findings if found.rows]
@@ -156,7 +157,7 @@ def test_a_reversal_takes_the_share_back(database: str) -> None:
     )
     closing = settlement(first.request_id, price.from_cache(10), input_tokens=0, output_tokens=100)
     run_tick(database, holds=[first])
-    run_tick(database, closings=[closing._replace(outcome=Outcome.INTERRUPTED)])
+    run_tick(database, closings=[replace(closing, outcome=Outcome.INTERRUPTED)])
     run_tick(database, holds=[again])
 
     rows = NetUsage.objects.order_by("calls").values_list("calls", "amount_nanos", "cache_percent")

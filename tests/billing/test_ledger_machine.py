@@ -1,6 +1,6 @@
 """A state machine of the ledger on real PostgreSQL, beside a small model of what must be true."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -223,7 +223,7 @@ def ledger_machine(  # noqa: C901 # a machine is its rules, one small method eac
                 return
             run_tick(database, holds=[first], owner=self.journal.owner)
             half = settlement(first.request_id, self.price, input_tokens=2, output_tokens=1)
-            run_tick(database, closings=[half._replace(outcome=outcome)])
+            run_tick(database, closings=[replace(half, outcome=outcome)])
             if outcome is not Outcome.INTERRUPTED:
                 self.charge(half.charge_nanos)
             fits = amount <= self.room()

@@ -1,5 +1,6 @@
 """A call that runs anew because its answer is not there is paid once."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -42,7 +43,7 @@ def keep_answer(tenant: Tenant, at: datetime, key: str = "alice-1") -> None:
 
 def end(database: str, request: HoldRequest, price: Price, outcome: Outcome) -> None:
     closing = settlement(request.request_id, price, input_tokens=0, output_tokens=3)
-    run_tick(database, closings=[closing._replace(outcome=outcome)])
+    run_tick(database, closings=[replace(closing, outcome=outcome)])
 
 
 def call(database: str, tenant: Tenant, outcome: Outcome) -> tuple[HoldRequest, HoldRequest]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -23,9 +24,7 @@ from tests.stage import Stage, house, stage
 __all__ = ["here", "house", "stage"]
 
 
-def use(
-    database: str, calls: int, usage: Usage, *, counted: tuple[int, int], **more: object
-) -> None:
+def use(database: str, calls: int, usage: Usage, *, counted: tuple[int, int], **more: Any) -> None:
     """Settle calls on these figures, with our own count beside them."""
     acme = make_tenant()
     version = current_price("m") or make_price()[0]
@@ -33,12 +32,13 @@ def use(
     requests = [hold_request(acme, version, 1_000_000) for _ in range(calls)]
     assert set(run_tick(database, holds=requests).held.values()) == {None}
     closings = [
-        settlement(request.request_id, price, input_tokens=0, output_tokens=0)._replace(
+        replace(
+            settlement(request.request_id, price, input_tokens=0, output_tokens=0),
             usage=usage,
             charge_nanos=price.charge(usage),
             counted_input=counted[0],
             counted_output=counted[1],
-            **{"evidence": Evidence.PROVIDER, **more},  # type: ignore[arg-type] # fields of a closing
+            **{"evidence": Evidence.PROVIDER, **more},
         )
         for request in requests
     ]

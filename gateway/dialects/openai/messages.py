@@ -1,9 +1,8 @@
 """The messages of a request: one parser per role, then the rule that ties tool results to calls."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.chat import Media, Message, Part, Thought, ToolCall
 from gateway.dialects.openai import fields
@@ -147,8 +146,7 @@ def _name(wire: Mapping[str, Any], path: str) -> str | None:
     return name
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
+class _Content(NamedTuple):
     """What stands in a message: its texts joined, its media, and both in their order."""
 
     text: str
