@@ -158,9 +158,9 @@ class Call:
 
 
 class Registry:
-    """Owns every serving task, so that none is lost when its connection goes.
+    """Knows every serving task, so that none is lost when its connection goes.
 
-    1. ``serve`` starts a task and keeps it.
+    1. ``serve`` starts a task and keeps it; ``add`` keeps one that is there until ``discard``.
     2. The door cancels it when the caller leaves, and lets go; the task cleans up here.
     3. ``drain`` at shutdown waits for all, cancels what is left, and waits for those too.
     """
@@ -173,9 +173,15 @@ class Registry:
 
     def serve(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.add(task)
+        task.add_done_callback(self.discard)
         return task
+
+    def add(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.add(task)
+
+    def discard(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
 
     async def drain(self, timeout_s: float) -> None:
         if self._tasks:

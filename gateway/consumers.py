@@ -4,8 +4,9 @@
 costs five times a bare application. So this one overrides ``__call__``:
 
 1. Read the body under a size limit and a deadline.
-2. Hand the call to a task that the registry owns, and listen to the caller meanwhile.
-3. Whichever comes first: the task is done, or the caller has left and the task is cancelled at
+2. Serve the call in a task that the registry knows. Our own server tells when the caller leaves
+   (``exchanges.py``); with another one, daphne, a second task serves while this one listens.
+3. Whichever comes first: the call is over, or the caller has left and its task is cancelled at
    once. It settles what was relayed before it ends; shutdown waits for the registry.
 
 A stream stays open for minutes, and thousands of them at once. So nothing is kept here while one
@@ -23,6 +24,7 @@ from gateway.auth import authenticate
 from gateway.call import Call, Send
 from gateway.counting import serve_token_count
 from gateway.dialects import anthropic, openai, responses
+from gateway.exchanges import DEPARTURE
 from gateway.openapi import render_document
 from gateway.pipeline import serve_completion
 from gateway.runtime import Runtime, current_runtime
@@ -53,10 +55,37 @@ class CompletionConsumer(AsyncConsumer):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = Call(dict(scope["headers"]), b"", self.dialect, send)
         scope["headers"].clear()  # the server would keep them as long as the answer takes
-        task = await self._begin(call, scope, receive)
+        tells_departure = DEPARTURE in scope.get("extensions", ())
+        runtime = await self._begin(call, scope, receive)
         del scope
-        if task is None:
+        if runtime is None:
             return
+        if tells_departure:
+            await self._serve_here(call, runtime, send)
+        else:
+            await self._serve_beside(call, runtime, receive)
+
+    async def _serve_here(self, call: Call, runtime: Runtime, send: Send) -> None:
+        """Serve the call in the server's own task."""
+        task = asyncio.current_task(running_loop())
+        assert task is not None, "a server runs tasks"
+
+        def leave() -> None:
+            if not call.is_over:
+                task.cancel()
+
+        runtime.calls.add(task)
+        try:
+            await send({"type": DEPARTURE, "tell": leave})
+            await self.serve(call, runtime)
+        except asyncio.CancelledError:
+            pass  # by a departure or a shutdown, and the call has ended for either
+        finally:
+            runtime.calls.discard(task)
+
+    async def _serve_beside(self, call: Call, runtime: Runtime, receive: Receive) -> None:
+        """Serve the call in a task beside this one, which listens."""
+        task = runtime.calls.serve(self.serve(call, runtime))
         listener = _Listener(task)
         try:
             while (await receive())["type"] != "http.disconnect":
@@ -70,10 +99,8 @@ class CompletionConsumer(AsyncConsumer):
             if not (task.done() or call.is_over):
                 task.cancel()
 
-    async def _begin(
-        self, call: Call, scope: Scope, receive: Receive
-    ) -> "asyncio.Task[None] | None":
-        """Read the body and hand the call to the registry; None where it is over already."""
+    async def _begin(self, call: Call, scope: Scope, receive: Receive) -> Runtime | None:
+        """Read the body; None where the call is over already."""
         try:
             if scope["method"] != self.method:
                 raise _wrong_method(scope["method"], self.method)
@@ -88,7 +115,7 @@ class CompletionConsumer(AsyncConsumer):
         except TollgateError as error:
             await call.refuse(error)
             return None
-        return runtime.calls.serve(self.serve(call, runtime))
+        return runtime
 
     async def serve(self, call: Call, runtime: Runtime) -> None:
         """Serve the call to its end; a fault of ours is answered and logged, never shown."""

@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from gateway.exchanges import SlimHttpProtocol
+from gateway.exchanges import DEPARTURE, SlimHttpProtocol
 
 IDLE_S = 0.1
 START = "http.response.start"
@@ -237,3 +237,41 @@ async def test_who_has_begun_to_ask_or_waits_for_an_answer_is_not_idle(
     await asyncio.sleep(3 * IDLE_S)
 
     assert not caller.wire.is_closed
+
+
+def watch(told: list[str], name: str = "left") -> Mapping[str, Any]:
+    return {"type": DEPARTURE, "tell": lambda: told.append(name)}
+
+
+async def test_who_serves_is_told_once_that_the_caller_has_left(caller: Caller) -> None:
+    told: list[str] = []
+    caller.script = [watch(told), begin(), piece(b"one", more=True), 5.0]
+    caller.protocol.data_received(b"GET / HTTP/1.1\r\nhost: acme\r\n\r\n")
+    await asyncio.sleep(0.01)
+    assert DEPARTURE in caller.protocol.cycle.scope["extensions"]
+    assert told == []
+
+    caller.protocol.connection_lost(None)
+    caller.protocol.connection_lost(None)
+
+    assert told == ["left"]
+
+
+async def test_nobody_is_told_of_a_caller_who_leaves_with_the_answer(caller: Caller) -> None:
+    told: list[str] = []
+    await caller.ask(watch(told, "first"), begin(), piece(b"one"))
+    await caller.ask(watch(told, "second"), begin(), piece(b"two"))
+
+    caller.protocol.connection_lost(None)
+
+    assert told == []
+
+
+async def test_who_asks_after_the_departure_is_told_at_once(caller: Caller) -> None:
+    told: list[str] = []
+    caller.script = [0.01, watch(told), begin()]
+    caller.protocol.data_received(b"GET / HTTP/1.1\r\nhost: acme\r\n\r\n")
+    caller.protocol.connection_lost(None)
+    await asyncio.sleep(0.03)
+
+    assert told == ["left"]
