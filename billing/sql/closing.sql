@@ -2,8 +2,11 @@
 
 -- Tokens of a usage as budgets count them: everything read and written, media by its own tokens.
 create or replace function usage_tokens(p_buckets jsonb) returns bigint language sql immutable as $$
-  select coalesce(sum(value::bigint), 0)::bigint from jsonb_each_text(p_buckets)
-  where key not in ('request', 'image')
+  select coalesce((p_buckets->>'input')::bigint, 0) + coalesce((p_buckets->>'cached_input')::bigint, 0)
+    + coalesce((p_buckets->>'cache_write')::bigint, 0) + coalesce((p_buckets->>'output')::bigint, 0)
+    + coalesce((p_buckets->>'reasoning')::bigint, 0) + coalesce((p_buckets->>'audio_input')::bigint, 0)
+    + coalesce((p_buckets->>'audio_output')::bigint, 0)
+    + coalesce((p_buckets->>'embedding')::bigint, 0)
 $$;
 
 -- p_close: [{r, act: settle|release|expire, buckets, charge, evidence, outcome, provider,
@@ -21,13 +24,18 @@ begin
       r text, act text, buckets jsonb, charge bigint, evidence text, outcome text, provider text,
       first_token_ms int, duration_ms int, counted_input bigint, counted_output bigint,
       upstream bigint, cache_percent smallint)
+  ), found as (
+    -- one by one by their ids, whatever the planner knows of the table: it would go through all open
+    -- holds by their own index, or through all there are
+    select w.*, h.place from wanted w
+    cross join lateral (select ctid place from billing_hold where request_id = w.r offset 0) h
   ), closed as (
     update billing_hold h set
       state = case w.act when 'settle' then 'settled' when 'release' then 'released' else 'expired' end,
       closed_at = p_now,
       -- a call that came to nothing may be sent again under its key
       idem_key = case w.act when 'settle' then h.idem_key end
-    from wanted w where h.request_id = w.r and h.state = 'held'
+    from found w where h.ctid = w.place and h.state is not distinct from 'held'
     returning h.request_id, h.org_id, h.project_id, h.key_id, h.model, h.price_version_id, h.created_at,
       -- one ledger transaction per organization and quarter of an hour of usage: months begin on a
       -- quarter in every time zone, so that a transaction is never in two periods

@@ -62,8 +62,8 @@ declare
   v_hold billing_hold;
   v_fund record;
 begin
-  select * into v_hold from billing_hold where request_id = p_request and state = 'held';
-  if not found or p_add < 0 or p_tokens < 0 then return false; end if;
+  select * into v_hold from billing_hold where request_id = p_request;
+  if v_hold.state is distinct from 'held' or p_add < 0 or p_tokens < 0 then return false; end if;
   if exists (
     select 1 from unnest(v_hold.budget_ids, v_hold.window_starts) t(budget, start)
     join billing_budgetwindow w on w.budget_id = t.budget and w.window_start = t.start

@@ -90,7 +90,9 @@ declare
   v_hash bytea;
 begin
   select id into v_txn from billing_ledgertransaction
-  where org_id is not distinct from p_org and idem_key = p_idem_key;
+  where org_id = p_org and idem_key = p_idem_key
+  union all select id from billing_ledgertransaction
+  where p_org is null and org_id is null and idem_key = p_idem_key;
   if found then return v_txn; end if;
   select jsonb_agg(jsonb_build_array(seq, e->0, e->1) order by seq) into v_entries from (
     select e, row_number() over (order by place) seq
@@ -132,16 +134,20 @@ begin
     from unnest(p_orgs, p_at, p_deferred, p_promotional, p_unbilled)
       u(org, at, deferred, promotional, unbilled)
   ), entries as materialized (
-    select w.id, s.seq, a.id account, s.nanos from numbered w
-    cross join lateral (values
-      (1, w.org, 'deferred_revenue', w.deferred),
-      (2, w.org, 'promotional_credit', w.promotional),
-      (3, w.org, 'unbilled_receivable', w.unbilled),
-      (4, null::bigint, 'usage_revenue', -(w.deferred + w.promotional + w.unbilled))
-    ) s(seq, org, code, nanos)
-    join billing_ledgeraccount a
-      on a.org_id is not distinct from s.org and a.code = s.code and a.currency = 'USD'
+    -- each account is looked up: a join would go through those of all organizations
+    select w.id, s.seq, (select id from billing_ledgeraccount a
+      where a.org_id = w.org and a.code = s.code and a.currency = 'USD') account, s.nanos
+    from numbered w cross join lateral (values
+      (1, 'deferred_revenue', w.deferred),
+      (2, 'promotional_credit', w.promotional),
+      (3, 'unbilled_receivable', w.unbilled)
+    ) s(seq, code, nanos)
     where s.nanos <> 0
+    union all
+    select id, 4, (select id from billing_ledgeraccount
+      where org_id is null and code = 'usage_revenue' and currency = 'USD'),
+      -(deferred + promotional + unbilled)
+    from numbered where deferred + promotional + unbilled <> 0
   ), told as (
     select w.*, row_number() over (partition by w.org order by w.id) place, e.entries
     from numbered w join (

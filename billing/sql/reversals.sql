@@ -30,11 +30,13 @@ begin
 
   if u.amount_nanos > 0 then
     v_txn := ledger_post(u.org_id, 'reversal', 'reversal:' || p_request, p_now, (
-      select jsonb_agg(jsonb_build_array(a.id, s.nanos)) from (values
-        (u.org_id, 'deferred_revenue', -v_paid), (u.org_id, 'promotional_credit', -v_promotional),
-        (u.org_id, 'unbilled_receivable', -v_line), (null, 'usage_revenue', u.amount_nanos)
-      ) s(org, code, nanos) join billing_ledgeraccount a
-        on a.org_id is not distinct from s.org and a.code = s.code and a.currency = 'USD'),
+      select jsonb_agg(jsonb_build_array(a.id, case a.code
+        when 'deferred_revenue' then -v_paid when 'promotional_credit' then -v_promotional
+        when 'unbilled_receivable' then -v_line else u.amount_nanos end) order by a.org_id, a.id)
+      from billing_ledgeraccount a where a.currency = 'USD' and (
+        a.org_id = u.org_id
+          and a.code in ('deferred_revenue', 'promotional_credit', 'unbilled_receivable')
+        or a.org_id is null and a.code = 'usage_revenue')),
       'no answer to give again, run as ' || p_by, 'system');
     update billing_billingaccount set deferred_nanos = deferred_nanos + v_paid,
       promotional_nanos = promotional_nanos + v_promotional, unbilled_nanos = unbilled_nanos - v_line
