@@ -80,6 +80,10 @@ class Relay:
 
         """
         streams = self._request.stream
+        if not (streams or upstream.speaks_events):
+            body = upstream.take_whole()
+            if body is not None:
+                return self._answer_bytes(body)
         self._watch = Watch(self._call, self._meter, patience, streams=streams)
         if upstream.speaks_events:
             return (self._stream_events if streams else self._whole_events)(upstream)
@@ -233,7 +237,10 @@ class Relay:
                 size += len(data)
                 if size > MOST_ANSWER_BYTES:
                     raise UpstreamError("The model's provider sent an endless answer.")
-        patched = self._call.dialect.patch_answer(b"".join(parts), self._request, self._answer)
+        await self._answer_bytes(b"".join(parts))
+
+    async def _answer_bytes(self, body: bytes) -> None:
+        patched = self._call.dialect.patch_answer(body, self._request, self._answer)
         self._meter.add(patched.count())
         if patched.usage is not None:
             self._meter.report(patched.usage)

@@ -26,6 +26,10 @@ class ByteUpstream(Protocol):
 
     speaks_events: Literal[False]
 
+    def take_whole(self) -> bytes | None:
+        """Return all of a body that has arrived already; None where there is more to wait for."""
+        ...
+
     async def read(self) -> bytes:
         """Return what has arrived of the body, empty at its end."""
         ...

@@ -6,8 +6,9 @@ tables) took a third of what a plain call cost and a quarter of what an open str
 So its connector makes one of these for each socket, in the place of its own protocol:
 
 1. ``ask`` writes a request. ``has_head`` tells when the head of its answer is there.
-2. ``take`` returns what has come of the body, empty at its end; ``arrival`` is what to await while
-   there is nothing. Who does not take holds the provider up: beyond 64 KiB nothing more is read.
+2. ``take`` returns what has come of the body, empty at its end; ``take_whole`` all of it where the
+   end has come; ``arrival`` is what to await while there is nothing. Who does not take holds the
+   provider up: beyond 64 KiB nothing more is read.
 3. A whole answer leaves the connection fit for the next one, unless a side said otherwise. Bytes
    that nobody asked for make it unfit at once: they would be taken for the answer of another call.
 """
@@ -149,12 +150,24 @@ class ProviderConnection(asyncio.Protocol):
         if len(piece) > most:
             pieces.append(piece[most:])
             piece = piece[:most]
+        self._note_taken(piece)
+        return piece
+
+    def take_whole(self) -> bytes | None:
+        """Return the rest of the body, where its end is here."""
+        if not self._is_whole:
+            return None
+        body = b"".join(self._body)
+        self._body.clear()
+        self._note_taken(body)
+        return body
+
+    def _note_taken(self, piece: bytes) -> None:
         self._body_bytes -= len(piece)
         if self._is_paused and self._body_bytes < LOW_BYTES:
             self._is_paused = False
             if self.transport is not None:
                 self.transport.resume_reading()
-        return piece
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment] # a stream's transport

@@ -179,6 +179,13 @@ class HttpUpstream:
         self._read_s = read_s
         self._is_full = False
 
+    def take_whole(self) -> bytes | None:
+        """Return a body that has arrived already, as much as a connection buffers at the most."""
+        body = self._connection.take_whole()
+        if body is not None:
+            self._release()
+        return body
+
     async def read(self) -> bytes:
         """Return what has arrived, at once and in bounded pieces; empty at the end.
 
@@ -194,10 +201,14 @@ class HttpUpstream:
         while (piece := connection.take(MOST_PIECE_BYTES)) is None:
             await connection.arrival(self._read_s)
         self._is_full = len(piece) == MOST_PIECE_BYTES
-        if not piece and self._lease is not None:
+        if not piece:
+            self._release()
+        return piece
+
+    def _release(self) -> None:
+        if self._lease is not None:
             self._lease.release()
             self._lease = None
-        return piece
 
     async def aclose(self) -> None:
         # no release: a half-read answer must end the upstream's work, so its connection goes

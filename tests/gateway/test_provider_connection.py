@@ -230,6 +230,39 @@ def test_who_does_not_take_holds_the_provider_up() -> None:
     assert paused == [False, True, True, False]
 
 
+@pytest.mark.parametrize("said", [SIZED, CHUNKED, CONTINUED])
+def test_an_answer_is_taken_whole_once_its_end_is_there(said: bytes) -> None:
+    connection, transport = ask(said[:-3])
+    assert connection.take_whole() is None
+    assert connection.take(6) == b"Hello "
+
+    connection.data_received(said[-3:])
+
+    assert connection.take_whole() == b"there"
+    assert connection.take_whole() == b""
+    assert connection.is_connected()
+    connection.ask(b"POST ", b"{}")
+    assert connection.take_whole() is None
+    assert not transport.is_closed
+
+
+def test_who_takes_a_large_answer_whole_lets_the_provider_go_on() -> None:
+    length = 2 * HIGH_BYTES
+    connection, transport = ask(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % length)
+    connection.data_received(b"x" * length)
+    assert transport.is_paused
+
+    assert connection.take_whole() == b"x" * length
+    assert not transport.is_paused
+
+
+def test_what_breaks_off_is_never_whole() -> None:
+    connection, _ = ask(SIZED[:-3])
+    connection.connection_lost(None)
+
+    assert connection.take_whole() is None
+
+
 async def test_whoever_waits_is_woken_by_bytes_by_a_break_and_by_time() -> None:
     connection = ProviderConnection(asyncio.get_running_loop())
     connection.connection_made(Socket())  # type: ignore[arg-type] # as much of one as it uses

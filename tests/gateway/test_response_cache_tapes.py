@@ -62,6 +62,9 @@ class Bytes:
     def __init__(self, pieces: Sequence[bytes]) -> None:
         self.said = iter(pieces)
 
+    def take_whole(self) -> bytes | None:
+        return None
+
     async def read(self) -> bytes:
         return next(self.said, b"")
 
