@@ -83,6 +83,11 @@ class Deployment:
     cost: Price | None = None
     key_owner: int | None = None
 
+    @property
+    def signer(self) -> str:
+        """Who signs thinking there; another one does not take it back."""
+        return f"{self.provider_id}/{self.upstream_model}"
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogModel:

@@ -57,11 +57,13 @@ class Thought:
     """Thinking that the assistant did earlier, sent back unchanged.
 
     ``signature`` proves it to whoever made it; of thinking that was hidden only ``sealed`` is left.
+    ``signer`` is who that was, where the platform has kept it and not the caller.
     """
 
     text: str
     signature: str = ""
     sealed: str = ""
+    signer: str = ""
 
 
 Part = str | Media

@@ -12,6 +12,7 @@ from billing.holds import Outcome
 from gateway.admission import Admission
 from gateway.auth import authenticate
 from gateway.cache.asked import HIT, Asked, Hit, read_asked
+from gateway.cache.signatures import may_recall
 from gateway.call import Call
 from gateway.catalog import NO_COST
 from gateway.chat import Answer, ChatRequest
@@ -105,19 +106,24 @@ async def _open(
     tries = router.begin_tries(call.started_at + runtime.defaults.most_call_s)
     sale = await admission.hold_money(plans[0], once)
     for plan, following in zip(plans, [*plans[1:], None], strict=True):
+        request = plan.request
+        if may_recall(request):
+            request = await runtime.signatures.recall(request, sale.principal)
         try:
-            opened = await router.open_first_willing(
-                plan.model, plan.request, call.request_id, tries
-            )
+            opened = await router.open_first_willing(plan.model, request, call.request_id, tries)
         except TollgateError as failure:
             if following is None or not tries.may_ask_next_model(failure):
                 raise
             sale = await admission.move_on(following, once)
         else:
-            upstream = opened.upstream if asked is None else asked.record(plan, opened.upstream)
+            upstream = runtime.signatures.note(
+                opened.upstream, request, opened.visit.deployment, sale.principal
+            )
+            if asked is not None:
+                upstream = asked.record(plan, upstream)
             keep = _keep_for(runtime, once, asked)
             patience = _patience_with(opened.visit, runtime)
-            request = plan.request.without_prompt() if plan.request.stream else plan.request
+            request = request.without_prompt() if request.stream else request
             return _Begun(request, upstream, sale, patience, keep, opened.visit)
     raise AssertionError("the last plan is opened, or raises")
 

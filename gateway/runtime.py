@@ -29,6 +29,7 @@ from billing.tick import close_calls
 from billing.writer import Writer
 from gateway.auth import KeyRing
 from gateway.books import Books
+from gateway.cache.signatures import Signatures
 from gateway.cache.store import AnswerCache
 from gateway.call import Registry
 from gateway.catalog import Catalog, load_catalog
@@ -86,6 +87,7 @@ class Runtime:
         self.cache = AnswerCache(
             self.redis, settings.SECRET_KEY, percent=settings.CACHE_PRICE_PERCENT
         )
+        self.signatures = Signatures(self.cache)
         self.limiter = RateLimiter(
             self.redis,
             processes=settings.API_WORKERS,

@@ -1,5 +1,7 @@
 """Where answers are kept: in Redis, sealed, until their time. Redis away is a miss, never an error.
 
+Signatures of thinking are kept here too (``signatures.py``).
+
 An entry's name is an HMAC, so that Redis learns nothing of a request; it is bound into the seal, so
 that an entry opens under its own name alone.
 """
@@ -8,6 +10,7 @@ import asyncio
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -52,14 +55,22 @@ class AnswerCache:
 
     async def find(self, name: str) -> bytes | None:
         """Return an answer that is kept under this name, None without one that opens."""
-        if clock.monotonic() < self._rests_until:
-            return None
+        return (await self.find_many([name]))[0]
+
+    async def find_many(self, names: Sequence[str]) -> Sequence[bytes | None]:
+        """Return what is kept under each name, in one round trip."""
+        nothing = [None] * len(names)
+        if not names or clock.monotonic() < self._rests_until:
+            return nothing
         try:
             async with asyncio.timeout(WAIT_S):
-                sealed = await self._client.get(_entry(name))
+                found = await self._client.mget([_entry(name) for name in names])
         except (RedisError, OSError, TimeoutError) as error:
             self._rest("cache_not_read", error)
-            return None
+            return nothing
+        return [self._open(name, sealed) for name, sealed in zip(names, found, strict=True)]
+
+    def _open(self, name: str, sealed: object) -> bytes | None:
         if not isinstance(sealed, bytes):
             return None
         try:

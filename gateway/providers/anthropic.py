@@ -49,7 +49,9 @@ class AnthropicProvider:
             say_extras(request, self.dialect)  # the wire says them, except what is refused
             body = render_body(request, deployment.upstream_model)
             return await self._post(body, deployment, streams=request.stream)
-        body = render_request(request, deployment.upstream_model, max_output_tokens)
+        body = render_request(
+            request, deployment.upstream_model, max_output_tokens, deployment.signer
+        )
         open_choice = partial(self._open_choice, request, body, deployment)
         first = await open_choice(0)
         return first if request.n == 1 else ChoiceByChoice(first, request.n, open_choice)

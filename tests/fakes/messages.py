@@ -2,8 +2,9 @@
 
 A request's own field ``mock`` says how to answer, since unknown fields pass through unchanged:
 ``chunks`` (4), ``delay_ms`` between them (0), ``usage`` (true, false for none, or the figures to
-report), ``fail_after`` chunks (never), ``status`` (200) and the fields of its ``error``. ``GET
-/transcript`` tells what was asked, sent and left.
+report), ``fail_after`` chunks (never), ``status`` (200) and the fields of its ``error``. Asked to
+think, its streams think and sign that first. ``GET /transcript`` tells what was asked, sent and
+left.
 
 Run it: ``python -m tests.fakes.messages PORT``.
 """
@@ -16,6 +17,7 @@ from typing import Any
 from aiohttp import web
 
 WORD = " word"  # one token by our own count
+THOUGHT, SIGNATURE, SEALED = "Hm, a word.", "signed-1", "sealed-1"
 SCRIPT: dict[str, Any] = {
     "chunks": 4,
     "delay_ms": 0,
@@ -70,7 +72,7 @@ async def answer(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"content-type": "text/event-stream"})
     try:
         await response.prepare(request)
-        await stream(response, asked["model"], script, exchange)
+        await stream(response, script, exchange)
     except (ConnectionError, asyncio.CancelledError):
         exchange["left"] = True
         raise
@@ -78,25 +80,42 @@ async def answer(request: web.Request) -> web.StreamResponse:
 
 
 async def stream(
-    response: web.StreamResponse, model: str, script: dict[str, Any], exchange: dict[str, Any]
+    response: web.StreamResponse, script: dict[str, Any], exchange: dict[str, Any]
 ) -> None:
-    usage = figures(script)
-    await response.write(frame("message_start", message=message(model, [], usage)))
+    asked, usage = exchange["body"], figures(script)
+    await response.write(frame("message_start", message=message(asked["model"], [], usage)))
+    index = await think(response) if (asked.get("thinking") or {}).get("type") == "adaptive" else 0
     block = {"type": "text", "text": ""}
-    await response.write(frame("content_block_start", index=0, content_block=block))
+    await response.write(frame("content_block_start", index=index, content_block=block))
     delta = {"type": "text_delta", "text": WORD}
     for position in range(script["chunks"]):
         if position == script["fail_after"]:
             await response.write(frame("error", error={"type": "api_error", "message": "secret"}))
             return
-        await response.write(frame("content_block_delta", index=0, delta=delta))
+        await response.write(frame("content_block_delta", index=index, delta=delta))
         exchange["sent"] += 1
         if script["delay_ms"]:
             await asyncio.sleep(script["delay_ms"] / 1000)
-    await response.write(frame("content_block_stop", index=0))
+    await response.write(frame("content_block_stop", index=index))
     end = {"stop_reason": "end_turn", "stop_sequence": None}
     await response.write(frame("message_delta", delta=end, usage=usage))
     await response.write(frame("message_stop"))
+
+
+async def think(response: web.StreamResponse) -> int:
+    """Think, in a block that is signed and one that is sealed; return the next block's index."""
+    block = {"type": "thinking", "thinking": "", "signature": ""}
+    await response.write(frame("content_block_start", index=0, content_block=block))
+    for delta in (
+        {"type": "thinking_delta", "thinking": THOUGHT},
+        {"type": "signature_delta", "signature": SIGNATURE},
+    ):
+        await response.write(frame("content_block_delta", index=0, delta=delta))
+    await response.write(frame("content_block_stop", index=0))
+    block = {"type": "redacted_thinking", "data": SEALED}
+    await response.write(frame("content_block_start", index=1, content_block=block))
+    await response.write(frame("content_block_stop", index=1))
+    return 2
 
 
 async def tell(_request: web.Request) -> web.Response:

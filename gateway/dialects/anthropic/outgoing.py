@@ -22,14 +22,16 @@ _NEVER_TAKEN: Mapping[str, str] = MappingProxyType({"video": "A video", "audio":
 _JSON_ONLY = "Answer with one JSON object and nothing else: no words before or after it, no fences."
 
 
-def render_request(request: ChatRequest, upstream_model: str, max_output_tokens: int) -> bytes:
-    """Return the body.
+def render_request(
+    request: ChatRequest, upstream_model: str, max_output_tokens: int, signer: str = ""
+) -> bytes:
+    """Return the body; of earlier thinking it has what ``signer`` has signed.
 
     Raises:
         NotCarriedError: for what cannot be said in this dialect, with its field.
 
     """
-    system, messages = _render_system(request), _render_turns(request)
+    system, messages = _render_system(request), _render_turns(request, signer)
     tools = _render_tools(request)
     thin_out(tools.get("tools", ()), system, *(turn["content"] for turn in messages))
     if not messages:  # system text alone asks as the user would
@@ -145,8 +147,9 @@ def _plainly(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     return str(blocks[0]["text"]) if is_lone else blocks
 
 
-def _render_turns(request: ChatRequest) -> list[dict[str, Any]]:
+def _render_turns(request: ChatRequest, signer: str) -> list[dict[str, Any]]:
     """Return the turns; neighbours of the same role are one."""
+    known = signer if _thinks(request) else ""
     turns: list[dict[str, Any]] = []
     calls: list[ToolCall] = []
     for place, message in enumerate(request.messages):
@@ -155,7 +158,7 @@ def _render_turns(request: ChatRequest) -> list[dict[str, Any]]:
         if message.tool_calls:
             calls = _with_ids(message.tool_calls, place)
         role = "assistant" if message.role == "assistant" else "user"
-        blocks = list(_render_blocks(message, calls))
+        blocks = [*_render_thoughts(message, known), *_render_blocks(message, calls)]
         mark_end(blocks, ends_cache=message.ends_cache)
         if not blocks and role == "user":
             raise not_carried(message.path, "An empty message")
@@ -169,6 +172,20 @@ def _render_turns(request: ChatRequest) -> list[dict[str, Any]]:
 def _with_ids(calls: Iterable[ToolCall], place: int) -> list[ToolCall]:
     """Give old function calls, which have no id, one that their result will name."""
     return [call if call.call_id else replace(call, call_id=f"call_{place}") for call in calls]
+
+
+def _render_thoughts(message: Message, signer: str) -> Iterable[dict[str, Any]]:
+    for thought in message.thoughts if signer else ():
+        if thought.signer != signer:
+            continue
+        if thought.sealed:
+            yield {"type": "redacted_thinking", "data": thought.sealed}
+        else:
+            yield {
+                "type": "thinking",
+                "thinking": thought.text,
+                "signature": thought.signature,
+            }
 
 
 def _render_blocks(message: Message, calls: list[ToolCall]) -> Iterable[dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gateway.chat import Media, Message, Part, ToolCall
+from gateway.chat import Media, Message, Part, Thought, ToolCall
 from gateway.dialects.openai import fields
 from gateway.dialects.openai.fields import missing, refusal, shown, unsupported, wrong_type
 from gateway.dialects.openai.media import DETAIL, check_image_url, check_pdf
@@ -41,6 +41,7 @@ def parse_input(sent: Any) -> tuple[Message, ...]:
     if open_calls:
         call_id = next(iter(open_calls))
         raise refusal("input", f"No tool output found for function call {shown(call_id)}.")
+    turns = [turn for turn in turns if not _is_bare(turn)]
     if not turns:
         raise refusal("input", "Invalid 'input': there is no message in it.", "empty_array")
     return tuple(turns)
@@ -53,7 +54,7 @@ def _take(wire: Any, path: str, turns: list[Message], open_calls: dict[str, int]
             if open_calls:
                 call_id = next(iter(open_calls))
                 raise refusal(path, f"No tool output found for function call {shown(call_id)}.")
-            turns.append(_parse_message(wire, path))
+            _take_message(_parse_message(wire, path), turns)
         case "function_call":
             call = _parse_call(wire, path)
             open_calls[call.call_id] = len(turns)
@@ -72,9 +73,34 @@ def _take(wire: Any, path: str, turns: list[Message], open_calls: dict[str, int]
                 )
             turns.append(result)
         case "reasoning":
-            pass
+            _take_thought(wire, path, turns)
         case kind:
             raise unsupported(f"{path}.type", f"An input of type '{shown(kind)}'")
+
+
+def _take_message(message: Message, turns: list[Message]) -> None:
+    """Add a message; thoughts that came before it are its own."""
+    if message.role == "assistant" and turns and _is_bare(turns[-1]):
+        message = replace(message, thoughts=turns.pop().thoughts)
+    turns.append(message)
+
+
+def _take_thought(wire: Mapping[str, Any], path: str, turns: list[Message]) -> None:
+    """Add what the assistant thought to what it says beside it; a summary is none."""
+    content = wire.get("content")
+    parts = content if type(content) is list else []
+    texts = [part.get("text") for part in parts if type(part) is dict]
+    text = "".join(each for each in texts if type(each) is str)
+    if not text:
+        return
+    if not turns or turns[-1].role != "assistant":
+        turns.append(Message("assistant", "", path=path))
+    turns[-1] = replace(turns[-1], thoughts=(*turns[-1].thoughts, Thought(text)))
+
+
+def _is_bare(turn: Message) -> bool:
+    """Tell whether there is nothing in a turn but thoughts."""
+    return bool(turn.thoughts) and not (turn.text or turn.tool_calls or turn.media)
 
 
 def _parse_call(wire: Mapping[str, Any], path: str) -> ToolCall:

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.chat import FormatKind, Media, Message, ToolCall, ToolMode
+from gateway.chat import FormatKind, Media, Message, Thought, ToolCall, ToolMode
 from gateway.dialects.openai.outgoing import render_request
 from kernel.errors import BadRequestError
 from tests.gateway.responses.asking import MAX_OUTPUT, TOOL, ask
@@ -62,6 +62,50 @@ def test_messages_keep_roles_parts_and_order() -> None:
         Message("assistant", "Nice."),
         Message("user", "And?"),
     )
+
+
+def thought(*texts: str) -> dict[str, Any]:
+    content = [{"type": "reasoning_text", "text": text} for text in texts]
+    return {"type": "reasoning", "id": "rs_1", "summary": [], "content": content}
+
+
+def test_thoughts_belong_to_what_is_said_beside_them_and_stand_for_nothing_alone() -> None:
+    request = ask(
+        [
+            {"role": "user", "content": "Go"},
+            thought("Hm", ", yes."),
+            {"role": "assistant", "content": "Let me see."},
+            thought("And now?"),
+            CALL,
+            OUTPUT,
+            thought("So."),
+            {"role": "user", "content": "Well?"},
+            thought("Left over."),
+        ]
+    )
+
+    assert request.messages == (
+        Message("user", "Go"),
+        Message(
+            "assistant",
+            "Let me see.",
+            tool_calls=(ToolCall("call_1", "f", "{}"),),
+            thoughts=(Thought("Hm, yes."), Thought("And now?")),
+        ),
+        Message("tool", "snow", tool_call_id="call_1"),
+        Message("user", "Well?"),
+    )
+
+
+@pytest.mark.parametrize(
+    "content", [None, [], "hm", [1], [{"type": "reasoning_text"}], [{"text": {"a": 1}}]]
+)
+def test_what_is_no_thought_is_ignored(content: Any) -> None:
+    request = ask(
+        [{"role": "user", "content": "Go"}, {**thought(), "content": content}, CALL, OUTPUT]
+    )
+
+    assert all(not message.thoughts for message in request.messages)
 
 
 def test_calls_belong_to_the_turn_they_stand_beside_and_outputs_answer_them() -> None:
