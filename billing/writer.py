@@ -246,7 +246,9 @@ class Writer:
                 self._end(course, outcome)
             else:
                 self._go_on(course, tick.parse_answer(outcome))
-        except Exception as error:  # noqa: BLE001 # raised where the task waits
+        except Exception as error:  # raised again where the task waits
+            if course.over.done():
+                raise
             course.over.set_exception(error)
 
     def _go_on(self, course: _Course, answer: tick.TickAnswer) -> None:
@@ -259,7 +261,8 @@ class Writer:
         lost = {closing.request_id for closing, _ in course.lost}
         over += [each.request_id for each in batch.closings if each.request_id not in lost]
         self._journal.mark_done(over)
-        following = self._take_following() if course.may_go_on and not lost else None
+        may_go_on = course.may_go_on and not (lost or course.over.done())
+        following = self._take_following() if may_go_on else None
         if following is None:
             self._end(course)
         else:
