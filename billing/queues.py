@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from billing.batch import Batch, HoldAnswer
 from billing.holds import Act, Closing, Extension, HoldRequest, Refusal
 from billing.slow import SlowClosings
+from billing.tick import TickAnswer
 from kernel import clock
 
 BATCH = 256
@@ -121,17 +122,40 @@ class Queues:
             taken.setdefault(closing.request_id, closing)
         return list(taken.values())
 
-    def ask_holds_again(self, holds: Sequence[tuple[HoldRequest, HoldAnswer]]) -> None:
-        """Queue, before all others, what was refused while settlements waited: those go along."""
-        self._holds.extendleft(reversed(holds))
-        self._settles_next = self._settles_next or bool(holds)
+    def answer(self, batch: Batch, answer: TickAnswer) -> list[str]:
+        """Tell who waits for a committed batch; return the holds that are refused for good.
 
-    def ask_extensions_again(
-        self, extensions: Sequence[tuple[Extension, asyncio.Future[bool]]]
-    ) -> None:
-        """Queue, before all others, what was refused while settlements waited: those go along."""
-        self._extensions.extendleft(reversed(extensions))
-        self._settles_next = self._settles_next or bool(extensions)
+        What was refused while settlements waited is queued before all others, and those go along. A
+        hold that nobody waits for any more is released.
+        """
+        refused: list[str] = []
+        asked_again: list[tuple[HoldRequest, HoldAnswer]] = []
+        for request, waiting in batch.holds:
+            refusal = answer.held.get(request.request_id, Refusal("lost", {}))
+            if refusal is not None and batch.leaves_closings:
+                asked_again.append((request, waiting))
+                continue
+            if refusal is not None:
+                refused.append(request.request_id)
+            if not waiting.done():
+                waiting.set_result(refusal)
+            elif refusal is None:
+                self.add_closings([Closing(request.request_id, Act.RELEASE)])
+        self._holds.extendleft(reversed(asked_again))
+        self._settles_next = self._settles_next or bool(asked_again)
+        self._answer_extensions(batch, answer)
+        return refused
+
+    def _answer_extensions(self, batch: Batch, answer: TickAnswer) -> None:
+        asked_again = []
+        for extension, room in batch.extensions:
+            is_granted = answer.extended.get(extension.request_id, False)
+            if not is_granted and batch.leaves_closings:
+                asked_again.append((extension, room))
+            elif not room.done():
+                room.set_result(is_granted)
+        self._extensions.extendleft(reversed(asked_again))
+        self._settles_next = self._settles_next or bool(asked_again)
 
     def take_back(self, closings: Sequence[Closing]) -> None:
         """Queue closings of a lost batch, before all others."""

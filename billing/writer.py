@@ -22,8 +22,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psycopg
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
 
 from billing import tick
 from billing.batch import (
@@ -34,18 +32,15 @@ from billing.batch import (
     refuse_all,
     refuse_holds,
 )
-from billing.database import connect
 from billing.holds import Act, Closing, Extension, HoldRequest, Refusal
 from billing.journal import Journal
 from billing.queues import Queues
-from billing.statement import Statement
+from billing.tick_connection import HEARTBEAT_S, TickConnection
 from kernel import failpoints
 from kernel.log import logger
 from kernel.loops import running_loop
 
-HEARTBEAT_S = 5.0
 RECONNECT_S = 0.25
-STATEMENT_TIMEOUT_MS = 2_000
 log = logger(__name__)
 
 
@@ -67,17 +62,14 @@ class Writer:
     """Runs from ``start`` to ``stop`` in one event loop."""
 
     def __init__(self, database_url: str, journal: Journal) -> None:
-        self._url = database_url
         self._journal = journal
+        self._connection = TickConnection(database_url, journal.owner, self._hear)
         self._queues = Queues()
         self._sleeper: asyncio.Future[None] | None = None
         self._lingers = False
         self._idle = asyncio.Event()
-        self._connection: AsyncConnection[TupleRow] | None = None
-        self._statement: Statement | None = None
         self._course: _Course | None = None
         self._task: asyncio.Task[None] | None = None
-        self._beat_at = 0.0
         self.is_connected = False
 
     async def start(self) -> None:
@@ -95,8 +87,7 @@ class Writer:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-        if self._connection is not None:
-            await self._drop(self._connection)
+        await self._connection.close()
 
     def hold(self, request: HoldRequest) -> HoldAnswer:
         """Queue a hold. The future's result is None when granted, else why not.
@@ -134,15 +125,16 @@ class Writer:
                 self._idle.clear()
             if not self._queues.awaited:
                 await self._linger()
-            connection = await self._connected()
-            if connection is None:
+            self.is_connected = await self._connection.open()
+            if not self.is_connected:
+                self._queues.refuse_holds()
                 await asyncio.sleep(RECONNECT_S)
                 continue
-            await self._beat(connection)
+            await self._connection.beat()
             batch = self._queues.take()
             self._record(batch)
             if len(batch):
-                await self._commit(connection, batch)
+                await self._commit(batch)
 
     def _record(self, batch: Batch) -> None:
         """Journal holds before they are asked for; no new spend without a journal."""
@@ -176,64 +168,22 @@ class Writer:
         if self._sleeper is not None and not self._sleeper.done():
             self._sleeper.set_result(None)
 
-    async def _connected(self) -> AsyncConnection[TupleRow] | None:
-        if self._connection is not None and not self._connection.closed:
-            return self._connection
-        self.is_connected = False
-        try:
-            self._connection = await connect(
-                self._url, "tollgate-writer", statement_timeout_ms=STATEMENT_TIMEOUT_MS
-            )
-            self._statement = await Statement.prepare(
-                self._connection, "tick", tick.PREPARED, self._hear
-            )
-        except psycopg.Error as error:
-            log.warning("writer_not_connected", error=type(error).__name__)
-            self._queues.refuse_holds()
-            if self._connection is not None:
-                await self._drop(self._connection)
-            return None
-        self.is_connected = True
-        return self._connection
-
-    @property
-    def _is_beat_due(self) -> bool:
-        return running_loop().time() - self._beat_at >= HEARTBEAT_S
-
-    async def _beat(self, connection: AsyncConnection[TupleRow]) -> None:
-        if not self._is_beat_due:
-            return
-        self._beat_at = running_loop().time()
-        try:
-            await connection.execute(tick.HEARTBEAT, (self._journal.owner,))
-        except psycopg.Error:
-            await self._drop(connection)
-
-    async def _commit(
-        self, connection: AsyncConnection[TupleRow], batch: Batch, *, may_go_on: bool = True
-    ) -> None:
+    async def _commit(self, batch: Batch, *, may_go_on: bool = True) -> None:
         """Write a batch, and as many others behind it as can go at once."""
         course = self._course = _Course(running_loop().create_future(), batch, may_go_on)
         self._send(course)
         await course.over
         if course.error is not None:
-            await self._recover(connection, course.batch, course.error)
+            await self._recover(course.batch, course.error)
         elif course.lost:
-            await self._give_up_lost(connection, course)
+            await self._give_up_lost(course)
 
     def _send(self, course: _Course) -> None:
         batch = course.batch
         if batch.holds:
             failpoints.reach("before_hold_commit")
-        assert self._statement is not None, "made with the connection"
         try:
-            arguments = tick.encode(
-                batch.closings,
-                [extension for extension, _ in batch.extensions],
-                [request for request, _ in batch.holds],
-                self._journal.owner,
-            )
-            self._statement.send(arguments)
+            self._connection.send(batch)
         except Exception as error:  # noqa: BLE001 # a record nobody foresaw must not end the writer
             self._end(course, error)
 
@@ -255,8 +205,7 @@ class Writer:
         batch = course.batch
         self._queues.went_through(batch)
         reach_failpoints(batch)
-        over = self._answer_holds(batch, answer)
-        self._answer_extensions(batch, answer)
+        over = self._queues.answer(batch, answer)
         course.lost = tick.lost_settlements(batch.closings, answer.closed)
         lost = {closing.request_id for closing, _ in course.lost}
         over += [each.request_id for each in batch.closings if each.request_id not in lost]
@@ -272,7 +221,7 @@ class Writer:
     def _take_following(self) -> Batch | None:
         """Return what goes next, None where nothing does, or something else comes before."""
         queues = self._queues
-        if self._is_beat_due or not queues.due:
+        if self._connection.is_beat_due or not queues.due:
             return None
         if not queues.awaited and queues.closings_due_in_s() > 0:
             return None
@@ -285,77 +234,44 @@ class Writer:
         if not course.over.done():
             course.over.set_result(None)
 
-    async def _recover(
-        self, connection: AsyncConnection[TupleRow], batch: Batch, error: Exception
-    ) -> None:
-        match tick.fault_of(error, is_connected=not connection.closed):
+    async def _recover(self, batch: Batch, error: Exception) -> None:
+        match tick.fault_of(error, is_connected=self._connection.is_open):
             case tick.Fault.LOST:
-                await self._give_back(connection, batch, error)
+                await self._give_back(batch, error)
             case tick.Fault.SLOW:
                 log.error("batch_took_too_long", error=type(error).__name__, requests=len(batch))
                 self._refuse(batch)
                 self._queues.ask_for_less(batch)
             case tick.Fault.REFUSED:
-                await self._bisect(connection, batch, error)
+                await self._bisect(batch, error)
 
-    async def _give_up_lost(self, connection: AsyncConnection[TupleRow], course: _Course) -> None:
+    async def _give_up_lost(self, course: _Course) -> None:
         owed, over = [], []
         for closing, reason in course.lost:
-            if await self._quarantine(connection, closing, reason):
+            if await self._connection.quarantine(closing, reason):
                 over.append(closing.request_id)
             else:
                 owed.append(closing)
         self._queues.put_back(owed)
         self._journal.mark_done(over)
 
-    def _answer_holds(self, batch: Batch, answer: tick.TickAnswer) -> list[str]:
-        """Tell who waits; return the requests that are refused for good."""
-        refused, asked_again = [], []
-        for request, waiting in batch.holds:
-            refusal = answer.held.get(request.request_id, Refusal("lost", {}))
-            if refusal is not None and batch.leaves_closings:
-                asked_again.append((request, waiting))
-                continue
-            if refusal is not None:
-                refused.append(request.request_id)
-            if not waiting.done():
-                waiting.set_result(refusal)
-            elif refusal is None:
-                self.close(Closing(request.request_id, Act.RELEASE))
-        self._queues.ask_holds_again(asked_again)
-        return refused
-
-    def _answer_extensions(self, batch: Batch, answer: tick.TickAnswer) -> None:
-        asked_again = []
-        for extension, room in batch.extensions:
-            is_granted = answer.extended.get(extension.request_id, False)
-            if not is_granted and batch.leaves_closings:
-                asked_again.append((extension, room))
-            elif not room.done():
-                room.set_result(is_granted)
-        self._queues.ask_extensions_again(asked_again)
-
-    async def _give_back(
-        self, connection: AsyncConnection[TupleRow], batch: Batch, error: Exception
-    ) -> None:
+    async def _give_back(self, batch: Batch, error: Exception) -> None:
         log.error("batch_outcome_unknown", error=type(error).__name__, requests=len(batch))
-        await self._drop(connection)
+        await self._connection.close()
         self.is_connected = False
         self._queues.take_back(batch.closings)
         for request, _ in batch.holds:
             self.close(Closing(request.request_id, Act.RELEASE))
         refuse_all(batch)
 
-    async def _bisect(
-        self, connection: AsyncConnection[TupleRow], batch: Batch, error: Exception
-    ) -> None:
+    async def _bisect(self, batch: Batch, error: Exception) -> None:
         if len(batch) > 1:
             for half in halves(batch):
-                await self._commit(connection, half, may_go_on=False)
+                await self._commit(half, may_go_on=False)
             return
         log.error("record_refused", error=type(error).__name__)
         for closing in batch.closings:
-            if await self._quarantine(connection, closing, str(error)):
+            if await self._connection.quarantine(closing, str(error)):
                 self._journal.mark_done([closing.request_id])
             else:
                 self._queues.put_back([closing])
@@ -365,19 +281,3 @@ class Writer:
         """Answer whoever waits for a batch of which nothing is in the books."""
         refuse_all(batch)
         self._journal.mark_done(request.request_id for request, _ in batch.holds)
-
-    async def _quarantine(
-        self, connection: AsyncConnection[TupleRow], closing: Closing, reason: str
-    ) -> bool:
-        log.error("settlement_quarantined", request=closing.request_id, reason=reason[:200])
-        try:
-            await connection.execute(tick.QUARANTINE, tick.quarantine_row(closing, reason))
-        except psycopg.Error:
-            return False
-        return True
-
-    async def _drop(self, connection: AsyncConnection[TupleRow]) -> None:
-        if self._statement is not None:
-            self._statement.close()
-        with suppress(psycopg.Error):
-            await connection.close()

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from billing.batch import HoldAnswer
-from billing.holds import Act, Closing, Extension, HoldRequest
+from billing.holds import Act, Closing, Extension, HoldRequest, Refusal
 from billing.queues import BATCH, FEW, LINGER_S, Queues
+from billing.tick import TickAnswer
 from kernel import clock
 
 
@@ -86,7 +87,11 @@ def test_what_is_refused_while_settlements_wait_is_asked_first_and_with_them(
     batch = queues.take()
     assert batch.leaves_closings
 
-    queues.ask_holds_again(batch.holds[:5])
+    refused, granted = batch.holds[:5], batch.holds[5:]
+    no_room = dict.fromkeys((each.request_id for each, _ in refused), Refusal("credit", {}))
+    room = dict.fromkeys(each.request_id for each, _ in granted)
+    assert queues.answer(batch, TickAnswer({}, {}, {**no_room, **room})) == []
+    assert all(answer.result() is None for _, answer in granted)
     again = queues.take()
 
     assert [each for each, _ in again.holds[:5]] == [each for each, _ in batch.holds[:5]]
@@ -102,12 +107,32 @@ def test_an_extension_that_is_refused_is_asked_again_before_the_others(
     batch = queues.take()
     queues.add_extension(*second)
 
-    queues.ask_extensions_again(batch.extensions)
+    queues.answer(batch, TickAnswer({}, {"a": False}, {}))
     again = queues.take()
 
     assert batch.leaves_closings
     assert again.extensions == [first, second]
     assert (len(again.closings), again.leaves_closings) == (2, False)
+
+
+def test_what_is_refused_with_all_settlements_gone_is_refused_for_good(
+    queues: Queues, loop: asyncio.AbstractEventLoop
+) -> None:
+    late, early = holds(loop, 2)
+    extension, room = Extension("a", 1), loop.create_future()
+    for hold in (late, early):
+        queues.add_hold(*hold)
+    queues.add_extension(extension, room)
+    batch = queues.take()
+    refusal, gone = Refusal("budget", {}), late[0].request_id
+    late[1].set_result(Refusal("unavailable", {}))
+
+    said = queues.answer(batch, TickAnswer({}, {}, {early[0].request_id: refusal, gone: None}))
+
+    assert said == [early[0].request_id]
+    assert (early[1].result(), room.result()) == (refusal, False)
+    assert queues.backlog == 1, "a hold that nobody waits for is released"
+    assert queues.awaited == 0
 
 
 def test_nobody_who_has_left_is_asked_for(queues: Queues, loop: asyncio.AbstractEventLoop) -> None:

@@ -30,7 +30,7 @@ end $$
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("billing.writer.STATEMENT_TIMEOUT_MS", 200)
+    monkeypatch.setattr("billing.tick_connection.STATEMENT_TIMEOUT_MS", 200)
 
 
 async def until_owed(journal: Journal, calls: int) -> None:
