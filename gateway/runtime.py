@@ -62,15 +62,7 @@ class Runtime:
     """Lives in one event loop. ``catalog`` is replaced whole; a call keeps its own."""
 
     def __init__(self) -> None:
-        options = {"options": "-c jit=off -c statement_timeout=2000", "connect_timeout": 5}
-        self.pool = AsyncConnectionPool(
-            settings.DATABASE_URL,
-            kwargs={**options, "autocommit": True},
-            min_size=1,
-            max_size=4,
-            timeout=2,
-            open=False,
-        )
+        self.pool = _make_pool()
         # whoever asks has a time of their own; the client's would be a task for every command
         self.redis = Redis.from_url(
             settings.REDIS_URL,
@@ -201,6 +193,18 @@ class Runtime:
                     self._hints.hear(message["data"], self.router)
                 else:
                     await self._refresh()
+
+
+def _make_pool() -> AsyncConnectionPool:
+    options = {"options": "-c jit=off -c statement_timeout=2000", "connect_timeout": 5}
+    return AsyncConnectionPool(
+        settings.DATABASE_URL,
+        kwargs={**options, "autocommit": True},
+        min_size=1,
+        max_size=4,
+        timeout=2,
+        open=False,
+    )
 
 
 def _make_providers(pool: ProviderPool) -> Mapping[str, Provider]:
