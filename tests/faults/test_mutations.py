@@ -61,8 +61,8 @@ MUTATIONS = [
         "row_count_of_a_settlement",
         f"{HOLDS}::test_settling_twice_is_settling_once",
         "billing/sql/closing.sql",
-        "where h.request_id = w.r and h.state = 'held'",
-        "where h.request_id = w.r",
+        "where h.ctid = w.place and h.state is not distinct from 'held'",
+        "where h.ctid = w.place",
     ),
     Mutation(
         "row_count_of_the_writer",
