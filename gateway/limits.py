@@ -17,16 +17,17 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from gateway.levels import Ask, Check, Slots, Verdict
 from gateway.local_limits import LocalLimits
 from gateway.script import Script
 from kernel import clock
-from kernel.deadlines import Deadline, Line
+from kernel.deadlines import Alarm, Deadline, Line, ring_in
 from kernel.log import logger
 from kernel.loops import running_loop
 
@@ -36,9 +37,17 @@ LEASE_MS = 10_000
 RENEW_S = 3.0
 BATCH = 256
 LINGER_S = 0.01
+STOP_TURNS = 200
 _SCRIPT = (Path(__file__).parent / "limits.lua").read_text(encoding="utf-8")
 log = logger(__name__)
 Row = dict[str, Any]
+
+
+class _Flight(NamedTuple):
+    """A batch on its way: what goes back, and behind it what is asked, for those who wait."""
+
+    rows: list[Row]
+    waiting: list[asyncio.Future[Row | None]]
 
 
 class RateLimiter:
@@ -53,7 +62,10 @@ class RateLimiter:
         self._returns: deque[Row] = deque()
         self._returns_timer: asyncio.TimerHandle | None = None
         self._is_due = False
-        self._flight: asyncio.Task[None] | None = None
+        self._is_departing = False
+        self._flight: _Flight | None = None
+        self._alarm: Alarm | None = None
+        self._task: asyncio.Task[None] | None = None
         self._failures = 0
         self._open_until = 0.0
         self._leases: dict[str, Ask] = {}
@@ -94,8 +106,10 @@ class RateLimiter:
         if self._renewal is not None:
             self._renewal.cancel()
         self._send_returns()
-        while self._flight is not None and not self._flight.done():
-            await asyncio.wait([self._flight], timeout=1)
+        for _ in range(STOP_TURNS):
+            await asyncio.sleep(0.01)
+            if self._flight is None:
+                break
         await self._script.close()
 
     async def _ask(self, ask: Ask) -> Verdict | None:
@@ -158,18 +172,61 @@ class RateLimiter:
         self._depart()
 
     def _depart(self) -> None:
-        if (self._asks or self._is_due) and (self._flight is None or self._flight.done()):
-            self._flight = asyncio.create_task(self._run(), name="rate-limits")
+        """Let what waits leave at the end of this turn, or when the batch on its way is back."""
+        if self._flight is None and not self._is_departing:
+            self._is_departing = True
+            running_loop().call_soon(self._take_off)
 
-    async def _run(self) -> None:
-        while self._asks or self._is_due:
-            returns = [self._returns.popleft() for _ in range(min(BATCH, len(self._returns)))]
-            asks = self._take_asks(BATCH - len(returns))
-            self._is_due = bool(self._returns)
-            answers = await self._call([*returns, *(row for row, _ in asks)])
-            for (_, waiting), answer in zip(asks, answers[len(returns) :], strict=True):
-                if not waiting.done():
-                    waiting.set_result(answer)
+    def _take_off(self) -> None:
+        self._is_departing = False
+        if self._flight is not None or not (self._asks or self._is_due):
+            return
+        returns = [self._returns.popleft() for _ in range(min(BATCH, len(self._returns)))]
+        asks = self._take_asks(BATCH - len(returns))
+        self._is_due = bool(self._returns)
+        if not (returns or asks):
+            return
+        flight = self._flight = _Flight(
+            [*returns, *(row for row, _ in asks)], [waiting for _, waiting in asks]
+        )
+        if self._script.is_ready and clock.monotonic() >= self._open_until:
+            self._alarm = ring_in(self._wait_s, self._give_up)
+            self._script.send(orjson.dumps(flight.rows), self._hear)
+        else:
+            self._fly_anew(flight)
+
+    def _hear(self, outcome: bytes | RedisError) -> None:
+        """Take a batch's answer, and let the next one leave."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        flight = self._flight
+        assert flight is not None, "somebody has asked"
+        if isinstance(outcome, bytes):
+            self._land(flight, self._read(outcome, len(flight.rows)))
+        else:
+            self._fly_anew(flight)
+
+    def _give_up(self) -> None:
+        flight = self._flight
+        assert flight is not None, "somebody has asked"
+        self._script.abandon()
+        self._note_failure(TimeoutError())
+        self._land(flight, [None] * len(flight.rows))
+
+    def _fly_anew(self, flight: _Flight) -> None:
+        """Go the long way: connect, load the script, try once more."""
+        self._task = asyncio.create_task(self._fly(flight), name="rate-limits")
+
+    async def _fly(self, flight: _Flight) -> None:
+        self._land(flight, await self._call(flight.rows))
+
+    def _land(self, flight: _Flight, answers: Sequence[Row | None]) -> None:
+        self._flight = None
+        returns = len(flight.rows) - len(flight.waiting)
+        for waiting, answer in zip(flight.waiting, answers[returns:], strict=True):
+            if not waiting.done():
+                waiting.set_result(answer)
+        self._take_off()
 
     def _take_asks(self, most: int) -> list[tuple[Row, asyncio.Future[Row | None]]]:
         """Return what is still waited for: who has left has handed back already."""
@@ -187,14 +244,26 @@ class RateLimiter:
             with Deadline(self._wait_s):
                 text = await self._script.run(orjson.dumps(rows))
         except Exception as error:  # noqa: BLE001 # whatever it is, callers wait for a verdict
-            self._failures += 1
-            if self._failures >= FAILURES_TO_OPEN:
-                self._open_until = clock.monotonic() + OPEN_S
-            log.warning("rate_limits_local", error=type(error).__name__, failures=self._failures)
+            self._note_failure(error)
             return [None] * len(rows)
+        return self._read(text, len(rows))
+
+    def _read(self, text: bytes, count: int) -> Sequence[Row | None]:
+        try:
+            answers: list[Row | None] = orjson.loads(text)
+            if len(answers) != count:
+                raise ValueError("another batch's answer")  # noqa: TRY301 # as bad as no JSON
+        except ValueError as error:
+            self._note_failure(error)
+            return [None] * count
         self._failures = 0
-        answers: list[Row | None] = orjson.loads(text)
         return answers
+
+    def _note_failure(self, error: Exception) -> None:
+        self._failures += 1
+        if self._failures >= FAILURES_TO_OPEN:
+            self._open_until = clock.monotonic() + OPEN_S
+        log.warning("rate_limits_local", error=type(error).__name__, failures=self._failures)
 
 
 def _verdict(ask: Ask, answer: Row) -> Verdict:

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from gateway.levels import MINUTE_MS, Ask, Check, Slots, Verdict
 from gateway.limits import RateLimiter
-from gateway.script import Script
+from gateway.script import Hear, Script
 from kernel.ids import new_request_id
 from tests.conftest import empty_redis
 
@@ -18,10 +19,12 @@ class CountedScript(Script):
 
     runs = 0
 
-    async def run(self, argument: bytes) -> bytes:
-        answer = await super().run(argument)
-        self.runs += 1
-        return answer
+    def send(self, argument: bytes, hear: Hear) -> None:
+        def count(outcome: bytes | RedisError) -> None:
+            self.runs += isinstance(outcome, bytes)
+            hear(outcome)
+
+        super().send(argument, count)
 
 
 @pytest.fixture

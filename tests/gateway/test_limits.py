@@ -174,6 +174,7 @@ async def test_what_is_refused_here_after_a_script_that_ran_unheard_is_handed_ba
     big, other = ask(tokens(1000, 600), slots=[slots(4)]), ask(tokens(1000, 0), slots=[slots(4)])
     with monkeypatch.context() as patch:
         patch.setattr(Script, "run", unheard)
+        patch.setattr(Script, "is_ready", False)
         first = await limiter.take(big)
         refused = await limiter.take(ask(tokens(1000, 300), slots=[slots(4)]))
 

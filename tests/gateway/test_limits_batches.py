@@ -4,12 +4,14 @@ import asyncio
 from typing import Any
 
 import hiredis
+import orjson
 import pytest
 from redis.asyncio import Redis
 
 from gateway.limits import FAILURES_TO_OPEN, RateLimiter
-from gateway.script import Script
+from gateway.script import Hear, Script
 from tests.gateway.asking import (
+    CountedScript,
     ask,
     limiter,
     per_minute,
@@ -98,10 +100,7 @@ async def test_a_connection_that_redis_closed_is_opened_again(
     limiter: RateLimiter, server: Redis
 ) -> None:
     await limiter.take(ask(per_minute(5)))
-    connection = limiter._script._connection
-    assert connection is not None
-    await connection.send_command("CLIENT", "ID")
-    await server.client_kill_filter(_id=await connection.read_response())
+    await server.client_kill_filter(_type="normal", skipme=True)
 
     verdict = await limiter.take(ask(per_minute(5)))
 
@@ -131,6 +130,58 @@ async def test_an_answer_that_came_too_late_is_not_taken_for_the_next_one() -> N
         assert await script.run(b"next") == b"next"
         await script.close()
     listening.close()
+
+
+async def test_an_answer_that_never_comes_is_waited_for_once_on_its_connection() -> None:
+    said: list[bytes] = []
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer a script once on each connection, then hear only."""
+        nonlocal connections
+        connections += 1
+        commands = hiredis.Reader()
+        evaluated = 0
+        while data := await reader.read(65536):
+            commands.feed(data)
+            while (command := commands.gets()) is not False:
+                answer = b"sha"
+                if command[0] == b"EVALSHA":
+                    said.append(command[-1])
+                    evaluated += 1
+                    answer = orjson.dumps([{"state": [[7, 0]]}] * len(orjson.loads(command[-1])))
+                if evaluated < 2:
+                    writer.write(b"$%d\r\n%b\r\n" % (len(answer), answer))
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    async with Redis.from_url(f"redis://127.0.0.1:{port}/0") as redis:
+        limiter = RateLimiter(redis, processes=1, wait_s=0.1)
+        verdicts = [await limiter.take(ask(per_minute(10))) for _ in range(4)]
+        await limiter.stop()
+
+    listening.close()
+    remaining = [verdict.states[0][0] for verdict in verdicts]
+    assert (remaining, limiter.fallbacks) == ([7, 9, 7, 8], 2)
+    assert connections == 2
+
+
+@pytest.mark.parametrize("answer", [b"[]", b"[", b"[null,null]"])
+async def test_another_answer_than_was_asked_for_is_none(
+    limiter: RateLimiter, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    await limiter.take(ask(per_minute(5)))
+
+    def mock(_: Script, argument: bytes, hear: Hear) -> None:
+        hear(answer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CountedScript, "send", mock)
+        verdict = await limiter.take(ask(per_minute(5)))
+    after = await limiter.take(ask(per_minute(5)))
+
+    assert (verdict.refused, limiter.fallbacks) == (None, 1)
+    assert after.states[0][0] == 3
 
 
 async def test_redis_that_comes_back_is_asked_again(
