@@ -25,6 +25,7 @@ from gateway.call import Call, Send
 from gateway.counting import serve_token_count
 from gateway.dialects import anthropic, openai, responses
 from gateway.exchanges import DEPARTURE
+from gateway.listener import Listener
 from gateway.openapi import render_document
 from gateway.pipeline import serve_completion
 from gateway.runtime import Runtime, current_runtime
@@ -86,7 +87,7 @@ class CompletionConsumer(AsyncConsumer):
     async def _serve_beside(self, call: Call, runtime: Runtime, receive: Receive) -> None:
         """Serve the call in a task beside this one, which listens."""
         task = runtime.calls.serve(self.serve(call, runtime))
-        listener = _Listener(task)
+        listener = Listener(task)
         try:
             while (await receive())["type"] != "http.disconnect":
                 pass
@@ -282,30 +283,3 @@ def _wrong_method(sent: str, allowed: str) -> MethodNotAllowedError:
     return MethodNotAllowedError(
         f"{sent[:20]} is not allowed here; use {allowed}.", headers={"allow": allowed, **_CLOSE}
     )
-
-
-class _Listener:
-    """Wakes whoever listens for a caller to leave, once the call's task is done.
-
-    A server wakes its ``receive`` when the answer is complete, too; so no task of our own listens,
-    which cost a call and an open stream more than it was worth.
-    """
-
-    __slots__ = ("_listening", "is_woken")
-
-    def __init__(self, task: "asyncio.Task[None]") -> None:
-        self.is_woken = False
-        self._listening = asyncio.current_task(running_loop())
-        task.add_done_callback(self._wake)
-
-    def stop(self) -> None:
-        self._listening = None
-
-    def uncancel(self) -> int:
-        """Take the waking back; return how often the listener was cancelled beside it."""
-        return 0 if self._listening is None else self._listening.uncancel()
-
-    def _wake(self, _: "asyncio.Task[None]") -> None:
-        if self._listening is not None:
-            self.is_woken = True
-            self._listening.cancel()
