@@ -107,7 +107,7 @@ async def _open(
     sale = await admission.hold_money(plans[0], once)
     for plan, following in zip(plans, [*plans[1:], None], strict=True):
         request = plan.request
-        if may_recall(request):
+        if may_recall(request, plan.model.deployments):
             request = await runtime.signatures.recall(request, sale.principal)
         try:
             opened = await router.open_first_willing(plan.model, request, call.request_id, tries)

@@ -36,9 +36,14 @@ MOST_RECALLED = 32
 MOST_BYTES = 512 * 1024
 
 
-def may_recall(request: ChatRequest) -> bool:
-    """Tell whether a request brings thoughts without their signatures."""
-    return request.dialect != SIGNING and any(message.thoughts for message in request.messages)
+def may_recall(request: ChatRequest, deployments: Sequence[Deployment]) -> bool:
+    """Tell whether a request brings thoughts without their signatures to whoever wants those."""
+    return (
+        request.is_thinking
+        and request.dialect != SIGNING
+        and any(each.kind == SIGNING for each in deployments)
+        and any(message.thoughts for message in request.messages)
+    )
 
 
 class Signatures:

@@ -78,7 +78,7 @@ async def send_back(
     request = replace(
         ASKING, messages=(*ASKING.messages, *turns, Message("user", "And?")), **fields
     )
-    assert may_recall(request)
+    assert may_recall(request, [CLAUDE])
     recalled = await signed.recall(request, by)
     assert (recalled.wire, recalled.messages[0]) == (request.wire, ASKING.messages[0])
     return [thought for message in recalled.messages for thought in message.thoughts]
@@ -171,7 +171,18 @@ def test_an_upstream_that_signs_nothing_or_is_not_asked_to_think_is_left_alone()
         (ASKING, replace(CLAUDE, kind="openai")),
     ):
         assert signed.note(upstream, request, deployment, ALICE) is upstream
-    assert not may_recall(ASKING)
+
+
+def test_thoughts_are_looked_up_only_for_who_wants_them_signed() -> None:
+    turn = Message("assistant", "Yes.", thoughts=(Thought("Hm."),))
+    request = replace(ASKING, messages=(*ASKING.messages, turn, Message("user", "And?")))
+    other = replace(CLAUDE, kind="openai")
+
+    assert may_recall(request, [other, CLAUDE])
+    assert not may_recall(request, [other])
+    assert not may_recall(ASKING, [CLAUDE])
+    assert not may_recall(replace(request, is_thinking=False), [CLAUDE])
+    assert not may_recall(replace(request, dialect="anthropic"), [CLAUDE])
 
 
 def test_only_who_has_signed_is_sent_what_it_signed_and_only_where_it_is_to_think() -> None:
@@ -179,6 +190,7 @@ def test_only_who_has_signed_is_sent_what_it_signed_and_only_where_it_is_to_thin
         Thought("Hm.", "s1", signer="7/up-1"),
         Thought("", sealed="hidden", signer="7/up-1"),
         Thought("No.", "s2", signer="8/up-1"),
+        Thought("Unsigned.", signer="7/up-1"),
         Thought("Unknown."),
     )
     turn = Message("assistant", "Yes.", thoughts=thoughts)

@@ -180,7 +180,7 @@ def _render_thoughts(message: Message, signer: str) -> Iterable[dict[str, Any]]:
             continue
         if thought.sealed:
             yield {"type": "redacted_thinking", "data": thought.sealed}
-        else:
+        elif thought.signature:  # without one it is refused
             yield {
                 "type": "thinking",
                 "thinking": thought.text,
