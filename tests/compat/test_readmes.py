@@ -4,23 +4,23 @@ Address and key come from the environment, where the clients look for them; an o
 models. A new version's examples run by themselves; what cannot run here is named with its reason.
 """
 
-import json
-import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from billing.models import UsageEvent
-from kernel.ids import random_base62
-from tests.books import assert_proven
-from tests.calls import wait_for
-from tests.compat.environment import client_environment
-from tests.compat.readmes import MODELS, find_examples, offer_readme_models
-from tests.factories import Tenant, make_tenant
+from tests.compat.readmes import (
+    ANTHROPIC_MODEL,
+    OPENAI_MODEL,
+    Ran,
+    assert_charged,
+    find_examples,
+    offer_readme_models,
+    run_examples,
+)
 from tests.stage import House, open_house
 
 RUNNER = Path(__file__).parent / "run_examples.py"
@@ -63,10 +63,16 @@ NOT_RUN = {
     },
     "anthropic": {},
 }
+FOUND = {
+    package: find_examples(
+        str(distribution(package).metadata.json["description"]), ("python", "py")
+    )
+    for package in NOT_RUN
+}
 EXAMPLES = [
     (package, name)
     for package, not_run in NOT_RUN.items()
-    for name in find_examples(package)
+    for name in FOUND[package]
     if name not in not_run
 ]
 
@@ -78,39 +84,19 @@ def house(django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> I
         yield opened
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What each example said and where it broke, by its name, and whose calls they were."""
-
-    examples: dict[str, dict[str, str]]
-    tenant: Tenant
-
-
-def run_examples(house: House, package: str) -> Ran:
-    """Run what can run of a README in one process, for a tenant of its own."""
-    tenant = make_tenant(f"{package} {random_base62(6)}")
+def run(house: House, package: str) -> Ran:
     folder = house.folder / package
     (folder / "path/to").mkdir(parents=True)
     (folder / "path/to/image.png").write_bytes(b"a picture")
-    found = find_examples(package)
-    asked = {name: found[name] for each, name in EXAMPLES if each == package}
-    ran = subprocess.run(
-        [sys.executable, str(RUNNER)],
-        input=json.dumps([package, asked]),
-        cwd=folder,
-        env=client_environment(house, tenant.key_text),
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
+    examples = {name: FOUND[package][name] for each, name in EXAMPLES if each == package}
+    return run_examples(
+        house, package, examples, runner=[sys.executable, str(RUNNER)], folder=folder
     )
-    assert ran.returncode == 0, ran.stderr
-    return Ran(json.loads(ran.stdout), tenant)
 
 
 @pytest.fixture(scope="module")
 def ran(house: House) -> dict[str, Ran]:
-    return {package: run_examples(house, package) for package in NOT_RUN}
+    return {package: run(house, package) for package in NOT_RUN}
 
 
 @pytest.mark.parametrize(("package", "name"), EXAMPLES)
@@ -120,7 +106,7 @@ def test_an_example_runs_unchanged(ran: dict[str, Ran], package: str, name: str)
 
 @pytest.mark.parametrize("package", NOT_RUN)
 def test_what_is_not_run_is_still_there(package: str) -> None:
-    assert NOT_RUN[package].keys() <= find_examples(package).keys()
+    assert NOT_RUN[package].keys() <= FOUND[package].keys()
 
 
 @pytest.mark.parametrize(
@@ -140,14 +126,9 @@ def test_an_example_says_what_its_reader_expects(
 
 
 @pytest.mark.parametrize(
-    ("package", "model", "calls"), [("openai", MODELS[0], 16), ("anthropic", MODELS[1], 1)]
+    ("package", "model", "calls"), [("openai", OPENAI_MODEL, 16), ("anthropic", ANTHROPIC_MODEL, 1)]
 )
 def test_each_call_of_an_example_is_charged(
     house: House, ran: dict[str, Ran], package: str, model: str, calls: int
 ) -> None:
-    rows = UsageEvent.objects.filter(org_id=ran[package].tenant.org.pk)
-
-    wait_for(lambda: rows.count() == calls, what=f"{calls} usage rows")
-    assert {row.model for row in rows} == {model}
-    assert {row.outcome for row in rows} <= {"completed", "disconnected"}
-    assert_proven(house.stores.database_url, house.journals)
+    assert_charged(house, ran[package].tenant, model=model, calls=calls)
