@@ -99,7 +99,7 @@ def change_provider(name: str, changes: Changes, *, actor: str) -> Provider:
 
 
 def change_model(name: str, changes: Changes, *, actor: str) -> PublicModel:
-    """Change a model's ``thinks_unseen``, ``picture_tokens`` or ``active``, at once.
+    """Change a model's limits of tokens, ``thinks_unseen`` or ``active``, at once.
 
     Raises:
         NotFoundError: for an unknown model.

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import redis
 
 from accounts.models import AuditEvent
@@ -95,6 +96,18 @@ def test_a_model_says_how_much_its_providers_count_for_a_picture(here: Here) -> 
     assert PublicModel.objects.get(name="mock").picture_tokens == 48_169
     for wrong in ("0", "-1", "1e3", "１", "1000001"):
         assert here("model", "set", "mock", f"--picture-tokens={wrong}").code != 0
+
+
+@pytest.mark.parametrize("flag", ["--context-tokens", "--max-output-tokens"])
+def test_a_models_limits_of_tokens_are_set(here: Here, flag: str) -> None:
+    offer()
+    column = flag.removeprefix("--").replace("-", "_")
+
+    said = here("model", "set", "mock", flag, "64000", "--json").json
+
+    assert said[column] == getattr(PublicModel.objects.get(name="mock"), column) == 64_000
+    for wrong in ("0", "-1", "many", "1000000000"):
+        assert here("model", "set", "mock", f"{flag}={wrong}").code != 0
 
 
 def test_a_provider_is_changed_in_what_is_given_and_shown_where_nothing_is(here: Here) -> None:

@@ -19,8 +19,12 @@ from kernel.errors import BadRequestError
 from kernel.money import parse_usd, render_usd
 
 MOST_PRIORITY = 32_767
-MOST_PICTURE_TOKENS = 1_000_000
-HELD_BY = ("thinks_unseen", "picture_tokens")
+# what `set` changes, and the most of each
+MOST_TOKENS = {
+    "context_tokens": 100_000_000,
+    "max_output_tokens": 10_000_000,
+    "picture_tokens": 1_000_000,
+}
 
 
 class Command(VerbCommand):
@@ -70,14 +74,16 @@ class Command(VerbCommand):
         print_row(_row(model), as_json=options["json"])
 
     def do_set(self, options: dict[str, Any]) -> None:
-        pictures = options["picture_tokens"]
-        changes: dict[str, int | str | None] = {}
+        changes: dict[str, int | str | None] = {
+            name: parse_whole(options[name], 1, most)
+            for name, most in MOST_TOKENS.items()
+            if options[name] is not None
+        }
         if options["thinks_unseen"] is not None:
             changes["thinks_unseen"] = options["thinks_unseen"]
-        if pictures is not None:
-            changes["picture_tokens"] = parse_whole(pictures, 1, MOST_PICTURE_TOKENS)
         model = change_model(options["name"], changes, actor=ACTOR)
-        row = {**_row(model), **{name: getattr(model, name) for name in HELD_BY}}
+        row = {**_row(model), **{name: getattr(model, name) for name in MOST_TOKENS}}
+        row["thinks_unseen"] = model.thinks_unseen
         print_row(row, as_json=options["json"])
 
     def do_alias(self, options: dict[str, Any]) -> None:
@@ -125,6 +131,14 @@ def _add_set_flags(change: CommandParser) -> None:
         action="store_const",
         const=False,
         help="what it writes can be seen coming: streams are held for step by step",
+    )
+    change.add_argument(
+        "--context-tokens", metavar="N", help="the longest prompt and answer together"
+    )
+    change.add_argument(
+        "--max-output-tokens",
+        metavar="N",
+        help="the longest answer, and its length where none is asked for",
     )
     change.add_argument(
         "--picture-tokens",
