@@ -157,7 +157,16 @@ class TokenCountConsumer(CompletionConsumer):
     dialect = anthropic.COUNTING
 
     def handle(self, call: Call, runtime: Runtime) -> Awaitable[None]:
-        return serve_token_count(call, runtime)
+        return serve_token_count(call, runtime, anthropic.render_count)
+
+
+class InputTokenCountConsumer(CompletionConsumer):
+    """Serves POST on the count of what responses would read. Needs a key, costs nothing."""
+
+    dialect = responses.DIALECT
+
+    def handle(self, call: Call, runtime: Runtime) -> Awaitable[None]:
+        return serve_token_count(call, runtime, responses.render_count)
 
 
 class ModelsConsumer(CompletionConsumer):

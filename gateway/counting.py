@@ -1,16 +1,19 @@
 """Counting a prompt: the checks of a call, and an answer that costs nothing."""
 
+from collections.abc import Callable
+
 from billing.holds import Outcome
 from gateway.admission import Admission
 from gateway.auth import authenticate
 from gateway.call import Call
-from gateway.dialects.anthropic.responses import render_count
 from gateway.draft import Draft
 from gateway.runtime import Runtime
 from gateway.tokenizer import count_prompt
 
 
-async def serve_token_count(call: Call, runtime: Runtime) -> None:
+async def serve_token_count(
+    call: Call, runtime: Runtime, render_count: Callable[[int], bytes]
+) -> None:
     """Answer how many tokens the same request would be billed for as its input.
 
     It counts as a request against the rate limits and reserves no tokens.

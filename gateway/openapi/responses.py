@@ -154,6 +154,9 @@ _OUTPUT = object_of(
 )
 SCHEMAS = {
     "ResponseRequest": asked_of_models(_REQUEST, model=nullable(STRING)),
+    "InputTokenCount": object_of(
+        {"object": word("response.input_tokens"), "input_tokens": COUNT}, {}
+    ),
     "Response": object_of(
         {
             "id": {**STRING, "pattern": "^resp_"},
@@ -196,5 +199,17 @@ PATHS = {
             "event `error`, then `response.failed`.",
             is_metered=True,
         )
-    }
+    },
+    "/v1/responses/input_tokens": {
+        "post": Operation(
+            "countInputTokens",
+            "Responses",
+            "Count what an input would be billed for, free of charge",
+            "InputTokenCount",
+            OPENAI.free(),
+            body="ResponseRequest",
+            example={"model": "hacxgpt", "input": "Hello"},
+            is_metered=True,
+        )
+    },
 }

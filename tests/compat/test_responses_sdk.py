@@ -111,6 +111,26 @@ def test_a_tool_is_called_and_its_output_answered(client: OpenAI) -> None:
     assert second.output_text == "Here is what I found: snow"
 
 
+@pytest.mark.parametrize("alias", ["/v1", "/api/v1", "/api"])
+def test_the_count_of_an_input_is_what_it_is_billed_for_and_free(stage: Stage, alias: str) -> None:
+    opened = OpenAI(api_key=stage.acme.key_text, base_url=stage.api.url + alias, max_retries=0)
+    asked: Any = {
+        "model": "hacxgpt",
+        "instructions": "Be brief.",
+        "input": [{"role": "user", "content": [{"type": "input_text", "text": "Say hello"}]}],
+        "tools": [TOOL],
+    }
+
+    count = opened.responses.input_tokens.count(**asked)
+    with pytest.raises(BadRequestError) as refused:
+        opened.responses.input_tokens.count(**asked, previous_response_id="resp_1")
+
+    assert UsageEvent.objects.filter(org_id=stage.acme.org.pk).count() == 0
+    assert refused.value.param == "previous_response_id"
+    assert count.object == "response.input_tokens"
+    assert settled(opened.responses.create(**asked).id).input == count.input_tokens
+
+
 def test_a_form_is_parsed_whole_and_streamed(client: OpenAI) -> None:
     whole = client.responses.parse(model="hacxgpt", input="List 3 colors", text_format=Colors)
     with client.responses.stream(

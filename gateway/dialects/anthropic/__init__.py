@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from gateway.chat import Answer, ChatRequest, StreamEvent
 from gateway.dialects.anthropic import errors, models, requests, responses
 from gateway.dialects.anthropic.passthrough import PassThroughStream, patch_answer
+from gateway.dialects.anthropic.responses import render_count
 from gateway.dialects.anthropic.stream import PING, AnthropicStream
 from gateway.dialects.base import (
     Dialect,
@@ -23,6 +24,8 @@ from gateway.dialects.rate_headers import (
 from gateway.dialects.receipts import Receipt
 from kernel import clock
 from kernel.errors import TollgateError
+
+__all__ = ["COUNTING", "DIALECT", "AnthropicDialect", "render_count"]
 
 
 class AnthropicDialect:

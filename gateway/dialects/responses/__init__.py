@@ -10,7 +10,10 @@ from gateway.dialects.base import Dialect, Envelope, StreamRenderer
 from gateway.dialects.openai import OpenAIDialect
 from gateway.dialects.receipts import Receipt
 from gateway.dialects.responses import answers, requests
+from gateway.dialects.responses.answers import render_count
 from gateway.dialects.responses.stream import ResponsesStream
+
+__all__ = ["DIALECT", "ResponsesDialect", "render_count"]
 
 
 class ResponsesDialect(OpenAIDialect):

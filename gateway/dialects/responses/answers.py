@@ -185,3 +185,8 @@ def render_answer(
     for event in events:
         outputs.take(event)
     return orjson.dumps(ended_response(begun_response(request, answer), outputs, receipt))
+
+
+def render_count(tokens: int) -> bytes:
+    """Return the answer to the question how many tokens an input has."""
+    return orjson.dumps({"object": "response.input_tokens", "input_tokens": tokens})
