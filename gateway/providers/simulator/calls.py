@@ -1,12 +1,14 @@
 """Which tools the simulator calls, and with what.
 
 When a call is demanded, a tool that fits is called, or the first. When it is free to choose, a tool
-is called that plainly matches what the user said last: a word of its name occurs there. After a
-tool's result it answers in text. Several calls are made only where parallel calls are allowed.
+is called that plainly matches what the user said last: a word of its name occurs there, or two words
+of its parameters and of the values to choose from. After a tool's result it answers in text. Several
+calls are made only where parallel calls are allowed.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import orjson
 
@@ -18,6 +20,8 @@ from gateway.providers.simulator.replies import last_user_text
 
 MOST_CALLS = 4
 _MOST_LOOKED_AT = 2_000
+_MOST_NAMES = 200
+_PLAIN_WORDS = 2
 _LEAST_WORD = 3
 _NAME_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _TEXT_WORD = re.compile(r"[a-z0-9]+")
@@ -69,12 +73,34 @@ def choose_calls(request: ChatRequest, dice: Dice) -> list[tuple[str, str]]:
 
 def _matching(tools: Sequence[Tool], text: str) -> list[Tool]:
     said = {_stem(word) for word in _TEXT_WORD.findall(text.lower())}
-    return [tool for tool in tools if _telling_words(tool.name) & said]
+    return [
+        tool
+        for tool in tools
+        if _telling_words([tool.name]) & said
+        or len(_telling_words(_named_in(tool.parameters)) & said) >= _PLAIN_WORDS
+    ]
 
 
-def _telling_words(name: str) -> set[str]:
-    words = (word.lower() for word in _NAME_WORD.findall(name))
+def _telling_words(names: Iterable[str]) -> set[str]:
+    words = (word.lower() for name in names for word in _NAME_WORD.findall(name))
     return {_stem(word) for word in words if len(word) >= _LEAST_WORD and word not in _EMPTY_WORDS}
+
+
+def _named_in(schema: Schema) -> list[str]:
+    """Return the names of properties and the values to choose from, wherever they stand in it."""
+    found: list[str] = []
+    ahead: list[Any] = [schema]
+    while ahead and len(found) < _MOST_NAMES:
+        part = ahead.pop()
+        if isinstance(part, dict):
+            ahead += part.values()
+            if isinstance(named := part.get("properties"), dict):
+                found += named
+            if isinstance(values := part.get("enum"), list):
+                found += [value for value in values if isinstance(value, str)]
+        elif isinstance(part, list):
+            ahead += part
+    return found
 
 
 def _stem(word: str) -> str:

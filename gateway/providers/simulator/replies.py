@@ -31,6 +31,7 @@ _HELLO_WORDS = re.compile(
 _REPEAT = re.compile(
     r"^(?:repeat|echo)(?: after me| exactly| this)?: ?(.+)", re.IGNORECASE | re.DOTALL
 )
+_SAY = re.compile(r"^say:? (this is .+|[\"“].+[\"”])$", re.IGNORECASE)
 _GREETING = re.compile(r"^(?:hello|hi|hey|good (?:morning|day|evening))\b", re.IGNORECASE)
 _LIST = re.compile(
     r"\b(\d|one|two|three|four|five|six|seven|eight) ([a-z]+)(?: ([a-z]+))?", re.IGNORECASE
@@ -63,6 +64,14 @@ def reply_plainly(request: ChatRequest, dice: Dice) -> str | None:
 def _repeat(text: str, _dice: Dice) -> str | None:
     found = _REPEAT.search(text)
     return found[1] if found else None
+
+
+def _say(text: str, _dice: Dice) -> str | None:
+    found = _SAY.search(text)
+    if found is None:
+        return None
+    words = found[1].strip('"“”.')
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _sum(text: str, _dice: Dice) -> str | None:
@@ -167,5 +176,5 @@ def _as_number(word: str) -> int:
 
 
 _REPLIES: tuple[Callable[[str, Dice], str | None], ...] = (
-    _repeat, _sum, _capital, _count, _hello, _joke, _haiku, _list, _greeting,
+    _repeat, _say, _sum, _capital, _count, _hello, _joke, _haiku, _list, _greeting,
 )  # fmt: skip

@@ -170,6 +170,36 @@ def test_a_tool_that_plainly_matches_is_called(text: str, arguments: list[str]) 
     assert (choice.reason, choice.pieces) == (StopReason.TOOL_CALLS, ())
 
 
+QUERY: Any = {
+    "type": "function",
+    "function": {
+        "name": "Query",
+        "parameters": {
+            "type": "object",
+            "properties": {"table_name": {"$ref": "#/$defs/Table"}, "enum": True},
+            "required": ["table_name"],
+            "$defs": {"Table": {"type": "string", "enum": ["orders", "delivered_at", 7]}},
+        },
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ("Look up all my orders that were not delivered on time", ["Query"]),
+        ("Which orders stand in the table?", ["Query"]),
+        ("Is there anything to query?", ["Query"]),
+        ("Look up all my orders", []),
+        ("Tell me a story", []),
+    ],
+)
+def test_two_words_of_its_parameters_match_a_tool_plainly(text: str, calls: list[str]) -> None:
+    choice = plan(ask(text, tools=[QUERY])).choices[0]
+
+    assert [call.name for call in choice.calls] == calls
+
+
 def test_one_call_at_most_where_calls_are_not_parallel() -> None:
     request = ask("Weather in Paris and Rome?", tools=[WEATHER], parallel_tool_calls=False)
 

@@ -30,6 +30,8 @@ REQUESTS = st.sampled_from(
         ("What is 1/0?", "A number cannot be divided by zero."),
         ("Count from 1 to 10.", "1, 2, 3, 4, 5, 6, 7, 8, 9, 10."),
         ("Say hello", "Hello!"),
+        ("Say this is a test", "This is a test."),
+        ('Say "this is a test."', "This is a test."),
         ("List 3 colors", "red, green, blue."),
         ("Repeat: abc\ndef", "abc\ndef"),
     ],
