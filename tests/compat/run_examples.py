@@ -2,7 +2,7 @@
 
 Reads from its input the client's package and a dictionary of code by name, and writes what each
 said, and where it broke. ``client`` is there for examples that go on from one above them, an
-asynchronous one where they await it.
+asynchronous one where they await it. Who is asked for an input says yes.
 """
 
 import ast
@@ -23,7 +23,8 @@ def run(package: Any, name: str, source: str) -> dict[str, str]:
     clients = CLIENTS[package.__name__]
     code = compile(source, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     awaits = bool(code.co_flags & inspect.CO_COROUTINE)
-    space: dict[str, Any] = {"__name__": "__main__"}
+    space: dict[str, Any] = {"__name__": "__main__", "__file__": name}
+    sys.stdin = io.StringIO("y\n")
     said = io.StringIO()
     broke = ""
     with contextlib.redirect_stdout(said):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.compat.readmes import offer_readme_models
+from tests.compat.documented import offer_readme_models
 from tests.stage import House, Street, stage
 
 __all__ = ["house", "stage"]

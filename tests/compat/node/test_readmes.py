@@ -9,7 +9,7 @@ import re
 import pytest
 
 from tests.compat.node.play import FOLDER, NODE, needs_node
-from tests.compat.readmes import (
+from tests.compat.documented import (
     ANTHROPIC_MODEL,
     OPENAI_MODEL,
     Ran,
@@ -124,4 +124,4 @@ def test_an_example_says_what_its_reader_expects(
 def test_each_call_of_an_example_is_charged(
     house: House, ran: dict[str, Ran], package: str, model: str, calls: int
 ) -> None:
-    assert_charged(house, ran[package].tenant, model=model, calls=calls)
+    assert_charged(house, ran[package].tenant, calls={model: calls})
