@@ -1,4 +1,4 @@
-"""The official clients' own examples: those of their READMEs as they stand, and how they are run."""
+"""The official clients' own examples, those of their READMEs and others, and how they run."""
 
 import json
 import subprocess

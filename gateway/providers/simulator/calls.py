@@ -1,9 +1,9 @@
 """Which tools the simulator calls, and with what.
 
 When a call is demanded, a tool that fits is called, or the first. When it is free to choose, a tool
-is called that plainly matches what the user said last: a word of its name occurs there, or two words
-of its parameters and of the values to choose from. After a tool's result it answers in text. Several
-calls are made only where parallel calls are allowed.
+is called that plainly matches what the user said last: a word of its name occurs there, or two
+words of its parameters and of the values to choose from. After a tool's result it answers in text.
+Several calls are made only where parallel calls are allowed.
 """
 
 import re
