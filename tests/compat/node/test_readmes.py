@@ -8,7 +8,6 @@ import re
 
 import pytest
 
-from tests.compat.node.play import FOLDER, NODE, needs_node
 from tests.compat.documented import (
     ANTHROPIC_MODEL,
     OPENAI_MODEL,
@@ -17,6 +16,7 @@ from tests.compat.documented import (
     find_examples,
     run_examples,
 )
+from tests.compat.node.play import FOLDER, NODE, needs_node
 from tests.stage import House
 
 pytestmark = needs_node
