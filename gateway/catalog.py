@@ -38,7 +38,8 @@ join gateway_publicmodel m on m.id = a.public_model_id and m.active
 DEPLOYMENTS: LiteralString = f"""
 select m.name, p.id, p.name, p.kind, p.base_url, p.credential, p.connect_timeout_s,
   p.read_timeout_s, p.stall_timeout_s, p.total_timeout_s, d.upstream_model, d.priority,
-  d.weight, p.concurrency, p.first_token_timeout_s, d.limit_field, c.*
+  d.weight, p.concurrency, p.first_token_timeout_s, d.limit_field,
+  p.anthropic_version, c.*
 from gateway_deployment d join gateway_publicmodel m on m.id = d.public_model_id
 join gateway_provider p on p.id = d.provider_id
 left join lateral (
@@ -80,6 +81,7 @@ class Deployment:
     concurrency: int | None = None
     first_token_timeout_s: int = 60
     limit_field: str = ""
+    anthropic_version: str = "2023-06-01"
     cost: Price | None = None
     key_owner: int | None = None
 
@@ -202,7 +204,7 @@ async def load_catalog(pool: AsyncConnectionPool) -> Catalog:
         aliases = await (await connection.execute(ALIASES)).fetchall()
     by_model: defaultdict[str, list[Deployment]] = defaultdict(list)
     for name, *row in deployments:
-        known, (cost_id, *nanos) = Deployment(*row[:15]), row[15:]
+        known, (cost_id, *nanos) = Deployment(*row[:16]), row[16:]
         cost = None if cost_id is None else Price(cost_id, Usage(*nanos))
         by_model[name].append(replace(known, cost=cost))
     listed: dict[str, Price] = {}

@@ -86,7 +86,7 @@ def remove_deployment(place: Place, *, actor: str) -> None:
 
 
 def change_provider(name: str, changes: Changes, *, actor: str) -> Provider:
-    """Change a provider's ``concurrency``, timeouts or ``active``.
+    """Change a provider's ``concurrency``, timeouts, ``anthropic_version`` or ``active``.
 
     Raises:
         NotFoundError: for an unknown provider.

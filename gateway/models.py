@@ -18,6 +18,10 @@ class Provider(models.Model):
         OPENAI = "openai"
         ANTHROPIC = "anthropic"
 
+    class AnthropicVersion(models.TextChoices):
+        FIRST = "2023-06-01", "2023-06-01"
+        LATER = "2026-10-21", "2026-10-21"
+
     name = models.CharField(max_length=60, unique=True)
     kind = models.CharField(max_length=12, choices=Kind.choices)
     base_url = models.CharField(max_length=400, blank=True)
@@ -28,6 +32,10 @@ class Provider(models.Model):
     first_token_timeout_s = models.PositiveIntegerField(default=60)
     stall_timeout_s = models.PositiveIntegerField(default=30)
     total_timeout_s = models.PositiveIntegerField(default=600)
+    # of Anthropic's dialect; the later one refuses to be told how tokens are drawn
+    anthropic_version = models.CharField(
+        max_length=10, choices=AnthropicVersion.choices, default=AnthropicVersion.FIRST
+    )
     # calls at once of each api process
     concurrency = models.PositiveIntegerField(null=True, blank=True)
     active = models.BooleanField(default=True)

@@ -1,6 +1,7 @@
 """Any server that speaks Anthropic's messages: the same dialect goes through but for the model."""
 
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,8 +24,9 @@ from gateway.providers.translated import (
 )
 from kernel.errors import NotCarriedError
 
-# The version under which temperature, top_p and top_k are still taken.
-VERSION = "2023-06-01"
+# From this version on these are refused.
+VERSION_WITHOUT_DRAWING = "2026-10-21"
+_DRAWING = ("temperature", "top_p", "top_k")
 
 
 class AnthropicProvider:
@@ -47,10 +49,13 @@ class AnthropicProvider:
             raise NotCarriedError("This model's provider has no embeddings.", param="model")
         if request.dialect == self.dialect:
             say_extras(request, self.dialect)  # the wire says them, except what is refused
-            body = render_body(request, deployment.upstream_model)
+            body = render_body(request, deployment)
             return await self._post(body, deployment, streams=request.stream)
         body = render_request(
-            request, deployment.upstream_model, max_output_tokens, deployment.signer
+            _drawn_as(request, deployment),
+            deployment.upstream_model,
+            max_output_tokens,
+            deployment.signer,
         )
         open_choice = partial(self._open_choice, request, body, deployment)
         first = await open_choice(0)
@@ -65,17 +70,37 @@ class AnthropicProvider:
     def _post(
         self, body: bytes, deployment: Deployment, *, streams: bool
     ) -> Coroutine[Any, Any, HttpUpstream]:
-        headers = {"anthropic-version": VERSION}
+        headers = {"anthropic-version": deployment.anthropic_version}
         if deployment.credential is not None:
             headers["x-api-key"] = self._decrypt(deployment.credential)
         url = deployment.base_url.removesuffix("/v1") + "/v1/messages"
         return post_json(self._pool, url, body, headers, deployment, streams=streams)
 
 
-def render_body(request: ChatRequest, upstream_model: str) -> bytes:
-    """Return the caller's own body with the provider's model, and the limit that is held for."""
-    body = {**request.wire, "model": upstream_model, "max_tokens": request.max_tokens}
+def render_body(request: ChatRequest, deployment: Deployment) -> bytes:
+    """Return the caller's own body with the provider's model, and the limit that is held for.
+
+    What the provider's version refuses is left out: it only steers.
+    """
+    body = {
+        **request.wire,
+        "model": deployment.upstream_model,
+        "max_tokens": request.max_tokens,
+    }
+    if _draws_itself(deployment):
+        for field in _DRAWING:
+            body.pop(field, None)
     return orjson.dumps(body)
+
+
+def _draws_itself(deployment: Deployment) -> bool:
+    return deployment.anthropic_version >= VERSION_WITHOUT_DRAWING
+
+
+def _drawn_as(request: ChatRequest, deployment: Deployment) -> ChatRequest:
+    if not _draws_itself(deployment):
+        return request
+    return replace(request, temperature=None, top_p=None, top_k=None)
 
 
 def _filters(request: ChatRequest, choice: int) -> list[Filter]:

@@ -145,6 +145,18 @@ def test_a_provider_is_changed_in_what_is_given_and_shown_where_nothing_is(here:
     ]
 
 
+def test_a_provider_of_anthropics_dialect_has_its_version(here: Here) -> None:
+    url = "https://claude.example"
+    create_provider("claude", kind="anthropic", base_url=url, credential=None, actor="test")
+
+    at_first = here("provider", "set", "claude", "--json").json
+    later = here("provider", "set", "claude", "--anthropic-version", "2026-10-21", "--json").json
+
+    assert at_first["anthropic_version"] == "2023-06-01"
+    assert later == {**at_first, "anthropic_version": "2026-10-21"}
+    assert here("provider", "set", "claude", "--anthropic-version", "2024").code == 2
+
+
 def test_the_list_shows_what_each_provider_serves_and_how_that_stands(
     manage: Manage, here: Here
 ) -> None:

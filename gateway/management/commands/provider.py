@@ -44,6 +44,11 @@ class Command(VerbCommand):
         change = self.add_verb(verbs, "set", "Show a provider, or change how it is called.")
         change.add_argument("name")
         change.add_argument("--concurrency", metavar="N", help="calls at once a process, or none")
+        change.add_argument(
+            "--anthropic-version",
+            choices=[str(version) for version in Provider.AnthropicVersion.values],
+            help="of the dialect it is asked in; the later one draws tokens as it likes",
+        )
         for name, what in TIMES:
             flag = name.replace("_", "-")
             change.add_argument(f"--{flag}-timeout", metavar="SECONDS", help=what)
@@ -87,18 +92,21 @@ class Command(VerbCommand):
         print_row(_row(provider), as_json=options["json"])
 
     def do_set(self, options: dict[str, Any]) -> None:
-        changes: dict[str, int | None] = {
+        changes: dict[str, int | str | None] = {
             f"{name}_timeout_s": parse_whole(text, 1, LONGEST_S)
             for name, _ in TIMES
             if (text := options[f"{name}_timeout"]) is not None
         }
         if (places := options["concurrency"]) is not None:
             changes["concurrency"] = None if places == "none" else parse_count(places)
-        if options["active"] is not None:
-            changes["active"] = options["active"]
+        for name in ("anthropic_version", "active"):
+            if options[name] is not None:
+                changes[name] = options[name]
         provider = change_provider(options["name"], changes, actor=ACTOR)
         times = {f"{name}_timeout_s": getattr(provider, f"{name}_timeout_s") for name, _ in TIMES}
         row = {**_row(provider), "concurrency": provider.concurrency, **times}
+        if provider.kind == Provider.Kind.ANTHROPIC:
+            row["anthropic_version"] = provider.anthropic_version
         print_row(row, as_json=options["json"])
 
     def do_key(self, options: dict[str, Any]) -> None:

@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 import requests
 
 from billing.models import Hold, UsageEvent
+from gateway.deployments import change_provider
 from tests.books import assert_proven
-from tests.calls import chat_body, post, transcript, wait_for
+from tests.calls import HELLO, chat_body, post, transcript, wait_for
 from tests.claude import running_claude
-from tests.factories import Tenant, make_tenant
+from tests.factories import ACTOR, Tenant, make_tenant
 from tests.servers import Server
 from tests.stage import House, Stage
 from tests.stage import own_house as house
@@ -66,6 +68,31 @@ def test_the_callers_body_goes_on_with_the_providers_model_and_key(
     usage = usage_of(stage.acme)
     assert (usage.input, usage.output, usage.evidence) == (9, 4, "provider")
     assert_proven(stage.stores.database_url, stage.journals)
+
+
+DRAWN = {"temperature": 0.5, "top_p": 0.9, "top_k": 5}
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [(MESSAGES, DRAWN), ("/v1/chat/completions", {"temperature": 0.5, "top_k": 5})],
+)
+def test_what_a_later_version_refuses_is_not_said_under_it(
+    stage: Stage, claude: Server, path: str, sent: dict[str, Any]
+) -> None:
+    body = {"model": "claude", "max_tokens": 80, "messages": HELLO, **DRAWN}
+
+    def asked_in(version: str) -> dict[str, Any] | None:
+        answer = post(stage.api.url, stage.acme.key_text, body, path=path)
+        assert answer.status_code == 200
+        exchange = transcript(claude.url)[-1]
+        return exchange["body"] if exchange["version"] == version else None
+
+    for version, told in (("2026-10-21", {}), ("2023-06-01", sent)):
+        change_provider("claude", {"anthropic_version": version}, actor=ACTOR)
+        asked = wait_for(partial(asked_in, version), what=f"a call in {version}")
+
+        assert {name: asked[name] for name in DRAWN if name in asked} == told
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -65,7 +65,7 @@ def test_a_limit_beyond_the_context_is_sent_as_what_is_held_for() -> None:
     assert request.max_tokens == 1_000 - (3 + 4 + 1)
     assert orjson.loads(render_body(request, "up-1", 8_192))[OLD] == request.max_tokens
     request = anthropic_asking.check_body(body, context_tokens=1_000)
-    assert orjson.loads(anthropic.render_body(request, "up-1")) == {
+    assert orjson.loads(anthropic.render_body(request, ACME)) == {
         "model": "up-1",
         "messages": HELLO,
         OLD: 1_000 - (3 + 4 + 1),
