@@ -36,7 +36,7 @@ def parse_system(system: Any) -> tuple[Message, ...]:
     """
     if system is None or system in ("", []):
         return ()
-    return (Message("system", _join(blocks.parse_texts(system, "system"))),)
+    return (Message("system", "\n\n".join(blocks.parse_texts(system, "system"))),)
 
 
 def parse_messages(wires: Sequence[Any]) -> tuple[Message, ...]:

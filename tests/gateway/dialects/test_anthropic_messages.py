@@ -229,7 +229,7 @@ def test_system_comes_first_and_its_blocks_are_joined() -> None:
     ]
 
     assert ask(system=blocks).messages == (
-        Message("system", "Be brief.\nBe kind."),
+        Message("system", "Be brief.\n\nBe kind."),
         Message("user", "Hello"),
     )
 

@@ -189,6 +189,18 @@ def test_thinking_becomes_effort(thinking: Any, effort: str | None) -> None:
     assert openai_body(thinking=thinking, max_tokens=2048).get("reasoning_effort") == effort
 
 
+@pytest.mark.parametrize(
+    ("fields", "user_id"),
+    [
+        ({"user": "bob"}, "bob"),
+        ({"safety_identifier": "hash"}, "hash"),
+        ({"user": "bob", "safety_identifier": "hash"}, "hash"),
+    ],
+)
+def test_who_asks_is_told_to_anthropic_by_either_name(fields: Any, user_id: str) -> None:
+    assert anthropic_body(**fields)["metadata"] == {"user_id": user_id}
+
+
 def test_five_stop_sequences_are_not_sent_to_openai() -> None:
     assert "stop" not in openai_body(stop_sequences=list("abcde"))
 

@@ -206,3 +206,59 @@ def test_media_go_to_anthropic_as_sources() -> None:
         {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}},
         {"type": "document", "source": pdf, "title": "a.pdf"},
     ]
+
+
+def test_media_go_to_openai_as_parts() -> None:
+    picture = {"type": "base64", "media_type": "image/png", "data": PNG}
+    blocks = [
+        {"type": "text", "text": "See"},
+        {"type": "image", "source": picture},
+        {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}},
+        {
+            "type": "document",
+            "title": "a.pdf",
+            "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="},
+        },
+    ]
+
+    content = openai_body(messages=[{"role": "user", "content": blocks}])["messages"][0]["content"]
+
+    file = {"file_data": "data:application/pdf;base64,JVBERi0=", "filename": "a.pdf"}
+    assert content == [
+        {"type": "text", "text": "See"},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}},
+        {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+        {"type": "file", "file": file},
+    ]
+
+
+def test_system_blocks_are_one_message_first() -> None:
+    blocks = [{"type": "text", "text": "Be brief."}, {"type": "text", "text": "Be kind."}]
+
+    body = openai_body(system=blocks, messages=[HELLO])
+
+    assert body["messages"] == [{"role": "system", "content": "Be brief.\n\nBe kind."}, HELLO]
+
+
+@pytest.mark.parametrize("call_id", ["call_1", "toolu_01Abc", "chatcmpl-tool-7", "x"])
+def test_the_ids_of_calls_are_kept_both_ways(call_id: str) -> None:
+    result = {"type": "tool_result", "tool_use_id": call_id, "content": "15"}
+    use = {"type": "tool_use", "id": call_id, "name": "get_weather", "input": {}}
+    call = {**OPENAI_CALL, "id": call_id}
+    told = {"role": "tool", "tool_call_id": call_id, "content": "15"}
+
+    to_anthropic = anthropic_body(
+        messages=[HELLO, {"role": "assistant", "content": None, "tool_calls": [call]}, told]
+    )["messages"]
+    to_openai = openai_body(
+        messages=[
+            HELLO,
+            {"role": "assistant", "content": [use]},
+            {"role": "user", "content": [result]},
+        ]
+    )["messages"]
+
+    assert to_anthropic[1]["content"][0]["id"] == call_id
+    assert to_anthropic[2]["content"] == [result]
+    assert to_openai[1]["tool_calls"][0]["id"] == call_id
+    assert to_openai[2] == told

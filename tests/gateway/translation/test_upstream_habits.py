@@ -115,6 +115,30 @@ def test_content_of_another_form_is_a_fault(content: Any) -> None:
     assert "secret" not in fault.message
 
 
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("stop", StopReason.END),
+        ("length", StopReason.LENGTH),
+        ("content_filter", StopReason.CONTENT_FILTER),
+        ("something_new", StopReason.END),
+    ],
+)
+def test_each_finish_reason_is_understood(word: str, reason: StopReason) -> None:
+    stream = openai_frame({"role": "assistant", "content": "a"}) + openai_frame({}, word) + DONE
+
+    assert read_parts(OpenAIReader(), [stream])[-1] == ChoiceFinished(0, reason)
+
+
+@pytest.mark.parametrize("word", ["tool_calls", "function_call", "stop"])
+def test_an_answer_with_calls_ends_with_them_whatever_is_said(word: str) -> None:
+    call = openai_call(0, id="a", function={"name": "f", "arguments": "{}"})
+
+    events = read_parts(OpenAIReader(), [call + openai_frame({}, word) + DONE])
+
+    assert events[-1] == ChoiceFinished(0, StopReason.TOOL_CALLS)
+
+
 def test_an_empty_reason_is_none() -> None:
     stream = openai_frame({"content": "a"}, "") + openai_frame({"content": "b"}, "length")
 
