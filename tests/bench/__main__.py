@@ -203,8 +203,17 @@ async def measure_peer(
                         "peer_failures": theirs.failures,
                     }
                 )
+            say(at_the_most(peer.name, [row for row in rows if row["kind"] == kind.name]))
         say(f"resident memory of {peer.name}: {resident_mb_of(peer.server)} MB")
     return rows
+
+
+def at_the_most(peer: str, rows: list[dict[str, Any]]) -> str:
+    """Say what each can serve: the best of one against the best of the other, by any callers."""
+    kind = rows[0]["kind"]
+    theirs, ours = (max(row[name] for row in rows) for name in ("peer_per_s", "through_per_s"))
+    times = f"{ours / theirs:.1f} times" if theirs else "no ratio"
+    return f"{kind}, at the most: {peer} {theirs}/s, Tollgate {ours}/s: {times}"
 
 
 def resident_mb_of(server: Server) -> int:
