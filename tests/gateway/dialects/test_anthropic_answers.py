@@ -216,12 +216,21 @@ def test_a_call_that_the_limit_cut_short_has_no_input() -> None:
     ]
 
 
-def test_a_stream_that_breaks_ends_with_an_error_and_nothing_more() -> None:
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (errors.UpstreamError("It broke off."), b"api_error"),
+        (errors.UnavailableError("It broke off."), b"overloaded_error"),
+    ],
+)
+def test_a_stream_that_breaks_ends_with_an_error_and_nothing_more(
+    error: errors.TollgateError, kind: bytes
+) -> None:
     stream = DIALECT.open_stream(ask(stream=True), ANSWER)
 
-    assert stream.fail(errors.UpstreamError("It broke off.")) == (
-        b'event: error\ndata: {"type":"error","error":{"type":"api_error",'
-        b'"message":"It broke off."},"request_id":"req_1"}\n\n'
+    assert stream.fail(error) == (
+        b'event: error\ndata: {"type":"error","error":{"type":"%b",'
+        b'"message":"It broke off."},"request_id":"req_1"}\n\n' % kind
     )
 
 

@@ -70,147 +70,161 @@ def test_what_is_required_is_named(body: dict[str, Any], message: str) -> None:
     assert refusal_of_body(orjson.dumps(body)) == message
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    [
-        ("max_tokens", 0, "max_tokens: Input should be greater than or equal to 1"),
-        ("max_tokens", -1, "max_tokens: Input should be greater than or equal to 1"),
-        ("max_tokens", 1.5, "max_tokens: Input should be a valid integer"),
-        ("max_tokens", True, "max_tokens: Input should be a valid integer"),
-        ("max_tokens", "5", "max_tokens: Input should be a valid integer"),
-        ("max_tokens", None, "max_tokens: Input should be a valid integer"),
+WRONG: list[tuple[str, Any, str]] = [
+    ("max_tokens", 0, "max_tokens: Input should be greater than or equal to 1"),
+    ("max_tokens", -1, "max_tokens: Input should be greater than or equal to 1"),
+    ("max_tokens", 1.5, "max_tokens: Input should be a valid integer"),
+    ("max_tokens", True, "max_tokens: Input should be a valid integer"),
+    ("max_tokens", "5", "max_tokens: Input should be a valid integer"),
+    ("max_tokens", None, "max_tokens: Input should be a valid integer"),
+    (
+        "max_tokens",
+        MAX_OUTPUT + 1,
         (
-            "max_tokens",
-            MAX_OUTPUT + 1,
-            (
-                "max_tokens: 4097 > 4096, which is the maximum allowed number of output tokens for "
-                "hacxgpt"
-            ),
+            "max_tokens: 4097 > 4096, which is the maximum allowed number of output tokens for "
+            "hacxgpt"
         ),
-        ("temperature", 1.1, "temperature: Input should be between 0 and 1"),
-        ("temperature", "1", "temperature: Input should be a valid number"),
-        ("temperature", False, "temperature: Input should be a valid number"),
-        ("top_p", -0.1, "top_p: Input should be between 0 and 1"),
-        ("top_k", -1, "top_k: Input should be greater than or equal to 0"),
-        ("top_k", 0.5, "top_k: Input should be a valid integer"),
-        ("stream", "yes", "stream: Input should be a valid boolean"),
-        ("stream", 1, "stream: Input should be a valid boolean"),
-        ("stop_sequences", "x", "stop_sequences: Input should be a valid array"),
-        ("stop_sequences", [1], "stop_sequences.0: Input should be a valid string"),
-        ("stop_sequences", ["a", ""], "stop_sequences.1: each stop sequence must be non-empty"),
-        ("metadata", [], "metadata: Input should be an object"),
-        ("metadata", {"user_id": 3}, "metadata.user_id: Input should be a valid string"),
+    ),
+    ("temperature", 1.1, "temperature: Input should be between 0 and 1"),
+    ("temperature", "1", "temperature: Input should be a valid number"),
+    ("temperature", False, "temperature: Input should be a valid number"),
+    ("top_p", -0.1, "top_p: Input should be between 0 and 1"),
+    ("top_k", -1, "top_k: Input should be greater than or equal to 0"),
+    ("top_k", 0.5, "top_k: Input should be a valid integer"),
+    ("stream", "yes", "stream: Input should be a valid boolean"),
+    ("stream", 1, "stream: Input should be a valid boolean"),
+    ("stop_sequences", "x", "stop_sequences: Input should be a valid array"),
+    ("stop_sequences", [1], "stop_sequences.0: Input should be a valid string"),
+    ("stop_sequences", ["a", ""], "stop_sequences.1: each stop sequence must be non-empty"),
+    ("metadata", [], "metadata: Input should be an object"),
+    ("metadata", {"user_id": 3}, "metadata.user_id: Input should be a valid string"),
+    (
+        "service_tier",
+        "gold",
+        "service_tier: Input should be one of 'auto', 'standard_only', not 'gold'",
+    ),
+    ("thinking", {}, "thinking.type: Field required"),
+    ("thinking", {"type": "enabled"}, "thinking.budget_tokens: Field required"),
+    (
+        "thinking",
+        {"type": "enabled", "budget_tokens": 1023},
+        "thinking.budget_tokens: Input should be greater than or equal to 1024",
+    ),
+    (
+        "thinking",
+        {"type": "enabled", "budget_tokens": 1024},
+        "thinking.budget_tokens: `max_tokens` must be greater than this budget",
+    ),
+    (
+        "thinking",
+        {"type": "loud"},
         (
-            "service_tier",
-            "gold",
-            "service_tier: Input should be one of 'auto', 'standard_only', not 'gold'",
+            "thinking.type: Input should be one of 'enabled', 'adaptive', 'between_tools', "
+            "'disabled', not 'loud'"
         ),
-        ("thinking", {}, "thinking.type: Field required"),
-        ("thinking", {"type": "enabled"}, "thinking.budget_tokens: Field required"),
+    ),
+    (
+        "cache_control",
+        {"type": "x"},
+        "cache_control.type: Input should be one of 'ephemeral', not 'x'",
+    ),
+    (
+        "output_config",
+        {"effort": "huge"},
         (
-            "thinking",
-            {"type": "enabled", "budget_tokens": 1023},
-            "thinking.budget_tokens: Input should be greater than or equal to 1024",
+            "output_config.effort: Input should be one of 'low', 'medium', 'high', "
+            "'xhigh', 'max', not 'huge'"
         ),
-        (
-            "thinking",
-            {"type": "enabled", "budget_tokens": 1024},
-            "thinking.budget_tokens: `max_tokens` must be greater than this budget",
-        ),
-        (
-            "thinking",
-            {"type": "loud"},
-            (
-                "thinking.type: Input should be one of 'enabled', 'adaptive', 'between_tools', "
-                "'disabled', not 'loud'"
-            ),
-        ),
-        (
-            "cache_control",
-            {"type": "x"},
-            "cache_control.type: Input should be one of 'ephemeral', not 'x'",
-        ),
-        (
-            "output_config",
-            {"effort": "huge"},
-            (
-                "output_config.effort: Input should be one of 'low', 'medium', 'high', "
-                "'xhigh', 'max', not 'huge'"
-            ),
-        ),
-        (
-            "output_config",
-            {"format": {"type": "json_schema"}},
-            "output_config.format.schema: Field required",
-        ),
-        (
-            "output_config",
-            {"format": {"type": "json_object"}},
-            "output_config.format.type: Input should be one of 'json_schema', not 'json_object'",
-        ),
-        (
-            "output_config",
-            {"format": {"type": "json_schema", "schema": {"type": "x"}}},
-            "output_config.format.schema: JSON schema is invalid: #/type is not a type of JSON",
-        ),
-        ("tools", {}, "tools: Input should be a valid array"),
-        ("tools", [1], "tools.0: Input should be an object"),
-        ("tools", [{"input_schema": SCHEMA}], "tools.0.name: Field required"),
-        (
-            "tools",
-            [{**WEATHER, "name": "a b"}],
-            "tools.0.name: String should match pattern '^[A-Za-z0-9_-]{1,128}$'",
-        ),
-        ("tools", [{"name": "f"}], "tools.0.input_schema: Field required"),
-        (
-            "tools",
-            [{"name": "f", "input_schema": {}}],
-            "tools.0.input_schema.type: Input should be 'object'",
-        ),
-        (
-            "tools",
-            [{"name": "f", "input_schema": {"type": "object", "required": 1}}],
-            "tools.0.input_schema: JSON schema is invalid: #/required is not an array of names",
-        ),
-        (
-            "tools",
-            [WEATHER, {"type": "web_search_20250305", "name": "web_search"}],
-            "tools.1.type: The server tool 'web_search_20250305' is not supported by this server",
-        ),
-        ("tools", [WEATHER, WEATHER], "tools: Tool names must be unique"),
-        ("tool_choice", "auto", "tool_choice: Input should be an object"),
-        ("tool_choice", {}, "tool_choice.type: Field required"),
-        (
-            "tool_choice",
-            {"type": "some"},
-            "tool_choice.type: Input should be one of 'auto', 'any', 'tool', 'none', not 'some'",
-        ),
-        (
-            "tool_choice",
-            {"type": "any"},
-            "tool_choice: may only demand a tool while `tools` are given",
-        ),
-        (
-            "tool_choice",
-            {"type": "tool", "name": "f"},
-            "tool_choice: may only demand a tool while `tools` are given",
-        ),
-        (
-            "tool_choice",
-            {"type": "auto", "disable_parallel_tool_use": 1},
-            "tool_choice.disable_parallel_tool_use: Input should be a valid boolean",
-        ),
-        ("system", 5, "system: Input should be a valid string or an array of content blocks"),
-        ("system", [{"type": "text"}], "system.0.text: Field required"),
-        (
-            "system",
-            [{"type": "image"}],
-            "system.0.type: Input tag 'image' does not match any of: 'text'",
-        ),
-    ],
-)
+    ),
+    (
+        "output_config",
+        {"format": {"type": "json_schema"}},
+        "output_config.format.schema: Field required",
+    ),
+    (
+        "output_config",
+        {"format": {"type": "json_object"}},
+        "output_config.format.type: Input should be one of 'json_schema', not 'json_object'",
+    ),
+    (
+        "output_config",
+        {"format": {"type": "json_schema", "schema": {"type": "x"}}},
+        "output_config.format.schema: JSON schema is invalid: #/type is not a type of JSON",
+    ),
+    ("tools", {}, "tools: Input should be a valid array"),
+    ("tools", [1], "tools.0: Input should be an object"),
+    ("tools", [{"input_schema": SCHEMA}], "tools.0.name: Field required"),
+    (
+        "tools",
+        [{**WEATHER, "name": "a b"}],
+        "tools.0.name: String should match pattern '^[A-Za-z0-9_-]{1,128}$'",
+    ),
+    ("tools", [{"name": "f"}], "tools.0.input_schema: Field required"),
+    (
+        "tools",
+        [{"name": "f", "input_schema": {}}],
+        "tools.0.input_schema.type: Input should be 'object'",
+    ),
+    (
+        "tools",
+        [{"name": "f", "input_schema": {"type": "object", "required": 1}}],
+        "tools.0.input_schema: JSON schema is invalid: #/required is not an array of names",
+    ),
+    (
+        "tools",
+        [WEATHER, {"type": "web_search_20250305", "name": "web_search"}],
+        "tools.1.type: The server tool 'web_search_20250305' is not supported by this server",
+    ),
+    ("tools", [WEATHER, WEATHER], "tools: Tool names must be unique"),
+    ("tool_choice", "auto", "tool_choice: Input should be an object"),
+    ("tool_choice", {}, "tool_choice.type: Field required"),
+    (
+        "tool_choice",
+        {"type": "some"},
+        "tool_choice.type: Input should be one of 'auto', 'any', 'tool', 'none', not 'some'",
+    ),
+    (
+        "tool_choice",
+        {"type": "any"},
+        "tool_choice: may only demand a tool while `tools` are given",
+    ),
+    (
+        "tool_choice",
+        {"type": "tool", "name": "f"},
+        "tool_choice: may only demand a tool while `tools` are given",
+    ),
+    (
+        "tool_choice",
+        {"type": "auto", "disable_parallel_tool_use": 1},
+        "tool_choice.disable_parallel_tool_use: Input should be a valid boolean",
+    ),
+    ("system", 5, "system: Input should be a valid string or an array of content blocks"),
+    ("system", [{"type": "text"}], "system.0.text: Field required"),
+    (
+        "system",
+        [{"type": "image"}],
+        "system.0.type: Input tag 'image' does not match any of: 'text'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "message"), WRONG)
 def test_a_wrong_parameter_is_refused_with_its_path(field: str, value: Any, message: str) -> None:
     assert refusal_of(**{field: value}) == message
+
+
+@pytest.mark.parametrize(("field", "value", "message"), WRONG)
+def test_a_count_refuses_what_a_message_is_refused_for_but_for_its_limit(
+    field: str, value: Any, message: str
+) -> None:
+    hangs_on_the_limit = (field, value) == ("max_tokens", None) or "`max_tokens` must" in message
+
+    if hangs_on_the_limit:
+        assert count(**{field: value}).model == "hacxgpt"
+        return
+    with pytest.raises(BadRequestError) as caught:
+        count(**{field: value})
+    assert message_of(caught.value) == message
 
 
 def test_an_unknown_tool_cannot_be_chosen() -> None:
@@ -231,7 +245,11 @@ def test_an_unknown_tool_cannot_be_chosen() -> None:
         ("container", {"id": "c"}), ("diagnostics", {"previous_message_id": None}),
         ("inference_geo", "eu"), ("speed", "fast"), ("thinking", {"type": "disabled"}),
         ("thinking", {"type": "adaptive"}), ("thinking", {"type": "between_tools"}),
+        ("output_config", {"effort": "low"}), ("output_config", {"effort": "medium"}),
+        ("output_config", {"effort": "high"}), ("output_config", {"effort": "xhigh"}),
         ("output_config", {"effort": "max"}), ("output_config", {}), ("tools", []),
+        ("tools", [{**WEATHER, "name": "a" * 64}]), ("tools", [{**WEATHER, "name": "Z-_9" * 32}]),
+        ("service_tier", "standard_only"), ("speed", "standard"),
         ("tools", None), ("tool_choice", {"type": "none"}), ("tool_choice", {"type": "auto"}),
         ("system", ""), ("system", "Be brief."), ("system", [{"type": "text", "text": "x"}]),
         ("something_new", {"of": "tomorrow"}),

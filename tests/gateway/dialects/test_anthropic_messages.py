@@ -2,10 +2,20 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
 from gateway.chat import Media, Message, Thought, ToolCall
-from tests.gateway.dialects.anthropic_asking import CALL, HELLO, RESULT, ask, refusal_of
+from kernel.errors import BadRequestError
+from tests.gateway.dialects.anthropic_asking import (
+    CALL,
+    HELLO,
+    RESULT,
+    ask,
+    check_body,
+    message_of,
+    refusal_of,
+)
 
 PNG = "iVBORw0KGgo="
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
@@ -220,6 +230,27 @@ def document(**fields: Any) -> dict[str, Any]:
 )
 def test_a_wrong_message_is_refused_with_its_path(messages: Any, message: str) -> None:
     assert refusal_of(messages=messages) == message
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "image/png", "image/gif", "image/webp"])
+def test_pictures_of_four_kinds_are_taken(kind: str) -> None:
+    picture = source(type="base64", media_type=kind, data=PNG)
+
+    [message] = ask(messages=user(picture)).messages
+    assert message.media == (Media("image", f"data:{kind};base64,{PNG}"),)
+
+
+def test_a_hundred_thousand_messages_are_taken_and_no_more() -> None:
+    def sent(count: int) -> bytes:
+        body = {"model": "hacxgpt", "max_tokens": 5, "messages": [HELLO] * count}
+        return orjson.dumps(body)
+
+    taken = check_body(sent(100_000), context_tokens=1_000_000)
+    with pytest.raises(BadRequestError) as caught:
+        check_body(sent(100_001), context_tokens=1_000_000)
+
+    assert taken.messages == (Message("user", "\n".join(["Hello"] * 100_000)),)
+    assert message_of(caught.value) == "messages: at most 100000 messages are allowed"
 
 
 def test_system_comes_first_and_its_blocks_are_joined() -> None:
