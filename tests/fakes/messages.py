@@ -2,8 +2,9 @@
 
 A request's own field ``mock`` says how to answer, since unknown fields pass through unchanged:
 ``chunks`` (4), ``delay_ms`` between them (0), ``usage`` (true, false for none, or the figures to
-report), ``fail_after`` chunks (never), ``status`` (200) and the fields of its ``error``. Asked to
-think, its streams think and sign that first. ``GET /transcript`` tells what was asked, sent and
+report), ``stop_reason`` ("end_turn") and ``stop_sequence`` (null), ``fail_after`` chunks (never),
+``status`` (200) and the fields of its ``error``. Asked to think, its streams think and sign that
+first. ``GET /transcript`` tells what was asked, sent and
 left.
 
 Run it: ``python -m tests.fakes.messages PORT``.
@@ -22,6 +23,8 @@ SCRIPT: dict[str, Any] = {
     "chunks": 4,
     "delay_ms": 0,
     "usage": True,
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
     "fail_after": None,
     "status": 200,
     "error": {},
@@ -39,6 +42,10 @@ def figures(script: dict[str, Any]) -> dict[str, Any]:
     return {"input_tokens": 9, "output_tokens": script["chunks"]} if script["usage"] else {}
 
 
+def reason(script: dict[str, Any]) -> dict[str, Any]:
+    return {name: script[name] for name in ("stop_reason", "stop_sequence")}
+
+
 def message(model: str, content: list[Any], usage: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": "msg_upstream",
@@ -46,7 +53,7 @@ def message(model: str, content: list[Any], usage: dict[str, Any]) -> dict[str, 
         "role": "assistant",
         "model": model,
         "content": content,
-        "stop_reason": "end_turn" if content else None,
+        "stop_reason": None,
         "stop_sequence": None,
         "usage": usage,
     }
@@ -68,7 +75,8 @@ async def answer(request: web.Request) -> web.StreamResponse:
         return web.json_response(error, status=script["status"])
     if not asked.get("stream"):
         text = {"type": "text", "text": WORD * script["chunks"]}
-        return web.json_response(message(asked["model"], [text], figures(script)))
+        whole = message(asked["model"], [text], figures(script))
+        return web.json_response({**whole, **reason(script)})
     response = web.StreamResponse(headers={"content-type": "text/event-stream"})
     try:
         await response.prepare(request)
@@ -97,8 +105,7 @@ async def stream(
         if script["delay_ms"]:
             await asyncio.sleep(script["delay_ms"] / 1000)
     await response.write(frame("content_block_stop", index=index))
-    end = {"stop_reason": "end_turn", "stop_sequence": None}
-    await response.write(frame("message_delta", delta=end, usage=usage))
+    await response.write(frame("message_delta", delta=reason(script), usage=usage))
     await response.write(frame("message_stop"))
 
 

@@ -22,6 +22,11 @@ __all__ = ["house"]
 
 MESSAGES = "/anthropic/v1/messages"
 WORD = b'"text": " word"'
+BODY: dict[str, Any] = {
+    "model": "claude",
+    "max_tokens": 8000,
+    "messages": [{"role": "user", "content": "Hello"}],
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +36,7 @@ def claude(house: House) -> Iterator[Server]:
 
 
 def ask(house: House, tenant: Tenant, **fields: Any) -> requests.Response:
-    body = {
-        "model": "claude",
-        "max_tokens": 8000,
-        "messages": [{"role": "user", "content": "Hello"}],
-        **fields,
-    }
-    return post(house.api.url, tenant.key_text, body, path=MESSAGES)
+    return post(house.api.url, tenant.key_text, {**BODY, **fields}, path=MESSAGES)
 
 
 def usage_of(tenant: Tenant) -> UsageEvent:
@@ -93,6 +92,76 @@ def test_what_a_later_version_refuses_is_not_said_under_it(
         asked = wait_for(partial(asked_in, version), what=f"a call in {version}")
 
         assert {name: asked[name] for name in DRAWN if name in asked} == told
+
+
+@pytest.mark.parametrize("version", [None, "2023-06-01", "2026-10-21", "2099-01-01"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_how_tokens_are_drawn_goes_on_whatever_version_the_caller_names(
+    stage: Stage, claude: Server, version: str | None, *, streamed: bool
+) -> None:
+    drawn = {"temperature": 0.25, "top_p": 0.75, "top_k": 7}
+    body = {**BODY, **drawn, "stream": streamed}
+    headers = {} if version is None else {"anthropic-version": version}
+
+    answer = post(stage.api.url, stage.acme.key_text, body, path=MESSAGES, **headers)
+
+    assert answer.status_code == 200
+    exchange = transcript(claude.url)[-1]
+    assert {name: exchange["body"].get(name) for name in drawn} == drawn
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_turns_go_on_as_they_are_thinking_and_the_beginning_of_an_answer_included(
+    stage: Stage, claude: Server, *, streamed: bool
+) -> None:
+    messages = [
+        {"role": "user", "content": "Hello"},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "Hm.", "signature": "signed"},
+                {"type": "redacted_thinking", "data": "sealed"},
+                {"type": "text", "text": "Hello!"},
+            ],
+        },
+        {"role": "user", "content": "What is 2+2?"},
+        {"role": "assistant", "content": "It is"},
+    ]
+
+    answer = ask(stage, stage.acme, messages=messages, stream=streamed)
+
+    assert answer.status_code == 200
+    assert transcript(claude.url)[-1]["body"]["messages"] == messages
+
+
+@pytest.mark.parametrize(
+    ("reason", "sequence"),
+    [
+        ("end_turn", None),
+        ("max_tokens", None),
+        ("stop_sequence", "END"),
+        ("tool_use", None),
+        ("refusal", None),
+        ("pause_turn", None),
+        ("model_context_window_exceeded", None),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_why_an_answer_ended_is_said_in_its_providers_word(
+    stage: Stage, claude: Server, reason: str, sequence: str | None, *, streamed: bool
+) -> None:
+    script = {"stop_reason": reason, "stop_sequence": sequence}
+
+    answer = ask(stage, stage.acme, stream=streamed, mock=script)
+
+    said: dict[str, Any]
+    if streamed:
+        *_, closing, _stop = [frame for frame in answer.text.split("\n\n") if frame]
+        said = json.loads(closing.partition("data: ")[2])["delta"]
+    else:
+        said = answer.json()
+    assert (said["stop_reason"], said["stop_sequence"]) == (reason, sequence)
+    assert usage_of(stage.acme).outcome == "completed"
 
 
 @pytest.mark.parametrize("streamed", [False, True])
