@@ -62,6 +62,7 @@ def test_a_broken_stream_raises(stage: Stage) -> None:
 
     with pytest.raises(anthropic.APIStatusError) as caught:
         list(events)
+    assert caught.value.status_code == 200
     body: Any = caught.value.body
     assert body["error"]["type"] == "api_error"
     assert body["request_id"].startswith("req_")

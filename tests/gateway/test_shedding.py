@@ -54,11 +54,23 @@ def test_beyond_the_most_calls_at_once_new_ones_are_refused_and_open_ones_go_on(
         stream.read_words(3)
 
         refused = post(api.url, key, chat_body("mock"))
+        message = {**chat_body("mock"), "max_tokens": 5}
+        overloaded = post(api.url, key, message, path="/anthropic/v1/messages")
         ending = stream.read_until(lambda data: b"[DONE]" in data)
         wait_for(lambda: post(api.url, key, chat_body("mock")).status_code == 200)
 
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-    assert refused.json()["error"]["message"] == "The server is busy; try again."
+    assert refused.json()["error"] == {
+        "message": "The server is busy; try again.",
+        "type": "service_unavailable_error",
+        "param": None,
+        "code": "server_is_overloaded",
+    }
+    assert (overloaded.status_code, overloaded.headers["retry-after"]) == (529, "1")
+    assert overloaded.json()["error"] == {
+        "type": "overloaded_error",
+        "message": "The server is busy; try again.",
+    }
     assert b"data: [DONE]" in ending
     wait_for(lambda: UsageEvent.objects.filter(org_id=stage.acme.org.pk).count() == 2)
     assert_proven(stage.stores.database_url)
