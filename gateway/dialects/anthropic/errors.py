@@ -35,10 +35,14 @@ def error_status(error: TollgateError) -> int:
     return OVERLOADED if error.http_status == 503 else error.http_status  # noqa: PLR2004 # unavailable
 
 
-def render_error(error: TollgateError, request_id: str) -> bytes:
-    """Return the body of an error, in valid UTF-8 whatever the message quotes."""
+def render_error(error: TollgateError, request_id: str, *, is_streamed: bool = False) -> bytes:
+    """Return the body of an error, in valid UTF-8 whatever the message quotes.
+
+    After the first byte of a stream it is overload or ``api_error``: there is no status any more.
+    """
+    kind = KINDS.get(error.http_status, "invalid_request_error")
     body: dict[str, Any] = {
-        "type": KINDS.get(error.http_status, "invalid_request_error"),
+        "type": "api_error" if is_streamed and kind != "overloaded_error" else kind,
         "message": clean(_message(error)),
     }
     if isinstance(error, BudgetError):

@@ -83,7 +83,8 @@ class AnthropicStream:
 
     def fail(self, error: TollgateError) -> bytes:
         """Return the error frame; no block and no message is said to have ended."""
-        return b"event: error\ndata: %b\n\n" % render_error(error, self._answer.request_id)
+        body = render_error(error, self._answer.request_id, is_streamed=True)
+        return b"event: error\ndata: %b\n\n" % body
 
     def _render_other(self, event: StreamEvent, frames: list[bytes]) -> None:
         match event:

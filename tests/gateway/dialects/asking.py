@@ -28,6 +28,17 @@ CALL = {
     "type": "function",
     "function": {"name": "get_weather", "arguments": '{"location":"Oslo"}'},
 }
+NOT_PUBLIC = [
+    "ftp://example.com/a.png", "file:///etc/passwd", "javascript:1", "", "example.com/a.png",
+    "https://", "https:///a.png", "http://localhost/a", "http://a.localhost/a",
+    "http://127.0.0.1/a", "http://127.1/a", "http://2130706433/a", "http://0x7f.0.0.1/a",
+    "http://10.0.0.7/a", "http://192.168.1.1/a", "http://169.254.169.254/latest/meta-data",
+    "http://100.64.0.1/a", "http://0.0.0.0/a", "http://224.0.0.1/a", "http://[::1]/a",
+    "http://[::ffff:127.0.0.1]/a", "http://[fe80::1]/a", "http://[fc00::1]/a",
+    "http://[64:ff9b::7f00:1]/a", "http://[2002:7f00:1::]/a", "http://[::]/a",
+    "http://１２７.0.0.1/a", "http://127%2e0%2e0%2e1/a", "http://exa mple.com/a",
+    "http://example.com\\@127.0.0.1/a", "http://example.com:99999/a", "http://db.internal/a",
+]  # fmt: skip
 
 
 def check_body(body: bytes, context_tokens: int = CONTEXT) -> ChatRequest:

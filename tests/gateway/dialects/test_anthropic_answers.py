@@ -220,6 +220,7 @@ def test_a_call_that_the_limit_cut_short_has_no_input() -> None:
     ("error", "kind"),
     [
         (errors.UpstreamError("It broke off."), b"api_error"),
+        (errors.UpstreamTimeoutError("It broke off."), b"api_error"),
         (errors.UnavailableError("It broke off."), b"overloaded_error"),
     ],
 )

@@ -16,6 +16,7 @@ from tests.gateway.dialects.anthropic_asking import (
     message_of,
     refusal_of,
 )
+from tests.gateway.dialects.asking import NOT_PUBLIC
 
 PNG = "iVBORw0KGgo="
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
@@ -238,6 +239,14 @@ def test_pictures_of_four_kinds_are_taken(kind: str) -> None:
 
     [message] = ask(messages=user(picture)).messages
     assert message.media == (Media("image", f"data:{kind};base64,{PNG}"),)
+
+
+@pytest.mark.parametrize("url", NOT_PUBLIC)
+@pytest.mark.parametrize("build", [source, document])
+def test_private_and_other_addresses_are_refused(build: Any, url: str) -> None:
+    assert refusal_of(messages=user(build(type="url", url=url))) == (
+        "messages.0.content.0.source.url: Input should be a publicly accessible http(s) address"
+    )
 
 
 def test_a_hundred_thousand_messages_are_taken_and_no_more() -> None:

@@ -12,7 +12,7 @@ from gateway.estimate import estimate
 from gateway.providers.openai import render_body
 from gateway.providers.simulator import plan
 from gateway.tokenizer import count_prompt, prompt_upper_bound
-from tests.gateway.dialects.asking import CALL, ask, refusal_of
+from tests.gateway.dialects.asking import CALL, NOT_PUBLIC, ask, refusal_of
 
 MISSING = "missing_required_parameter"
 TYPE = "invalid_type"
@@ -212,16 +212,8 @@ def test_a_pdf_in_the_request_is_a_document_with_its_name() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "ftp://example.com/a.png", "file:///etc/passwd", "javascript:1", "", "example.com/a.png",
-        "https://", "https:///a.png", "http://localhost/a", "http://a.localhost/a",
-        "http://127.0.0.1/a", "http://127.1/a", "http://2130706433/a", "http://0x7f.0.0.1/a",
-        "http://10.0.0.7/a", "http://192.168.1.1/a", "http://169.254.169.254/latest/meta-data",
-        "http://100.64.0.1/a", "http://0.0.0.0/a", "http://224.0.0.1/a", "http://[::1]/a",
-        "http://[::ffff:127.0.0.1]/a", "http://[fe80::1]/a", "http://[fc00::1]/a",
-        "http://[64:ff9b::7f00:1]/a", "http://[2002:7f00:1::]/a", "http://[::]/a",
-        "http://１２７.0.0.1/a", "http://127%2e0%2e0%2e1/a", "http://exa mple.com/a",
-        "http://example.com\\@127.0.0.1/a", "http://example.com:99999/a", "http://db.internal/a",
-        "data:image/svg+xml;base64,AAAA", "data:text/plain;base64,AAAA", "data:image/png,AAAA",
+        *NOT_PUBLIC, "data:image/svg+xml;base64,AAAA", "data:text/plain;base64,AAAA",
+        "data:image/png,AAAA",
     ],
 )  # fmt: skip
 def test_private_and_other_addresses_are_refused(url: str) -> None:
