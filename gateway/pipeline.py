@@ -5,6 +5,7 @@ hold on, every way out — an answer, a fault, a caller that leaves, a shutdown 
 ``end``.
 """
 
+from asyncio import CancelledError
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from gateway.chat import Answer, ChatRequest
 from gateway.draft import Draft, Plan
 from gateway.idempotency import Once, StoredAnswer, read_once
 from gateway.providers.base import Upstream
-from gateway.records import record_call
+from gateway.records import CLIENT_LEFT, record_call
 from gateway.relay import Keep, Relay
 from gateway.routing.router import Visit, is_providers_fault
 from gateway.runtime import Runtime
@@ -63,6 +64,9 @@ async def serve_completion(call: Call, runtime: Runtime) -> None:
         admission.end(Outcome.TRUNCATED)
         if not call.started:
             await call.refuse(error)
+    except CancelledError:
+        call.status = CLIENT_LEFT  # also of a stream that began with 200
+        raise
     finally:
         admission.end(Outcome.DISCONNECTED)
         record_call(runtime, call, admission.sale)

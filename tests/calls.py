@@ -57,11 +57,13 @@ class RawStream:
         key: str,
         body: Mapping[str, Any],
         headers: Mapping[str, str] | None = None,
+        *,
+        path: str = CHAT,
     ) -> None:
         payload = json.dumps(body).encode()
         extra = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         head = (
-            f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n"
+            f"POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n"
             f"content-type: application/json\r\n{extra}content-length: {len(payload)}\r\n\r\n"
         ).encode()
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)

@@ -1,10 +1,13 @@
 """What an operator's Prometheus reads of a process."""
 
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import requests
 
 from gateway.metrics import Metrics
+from gateway.records import record_call
 from tests.calls import chat_body, post, wait_for
 from tests.stage import Stage
 
@@ -51,6 +54,18 @@ def test_calls_tokens_and_doubts_are_counted() -> None:
         "tollgate_unsettled_backlog": 1,
     }
     assert "# TYPE tollgate_calls_total counter" in text
+
+
+def test_a_call_that_nobody_answered_counts_as_a_fault_of_ours() -> None:
+    metrics = Metrics()
+    runtime: Any = SimpleNamespace(metrics=metrics)
+    unanswered: Any = SimpleNamespace(status=0, request_id="req_1", started_at=0.0)
+
+    record_call(runtime, unanswered, None)
+
+    text = metrics.render(calls_in_flight=0, unsettled_backlog=0).decode()
+    assert counted(text, 'tollgate_calls_total{status="500"}') == 1
+    assert counted(text, 'tollgate_calls_total{status="499"}') == 0
 
 
 def test_a_process_tells_of_its_calls_and_of_figures_it_does_not_believe(stage: Stage) -> None:
