@@ -149,7 +149,19 @@ def test_pages_of_models_go_both_ways_and_end(stage: Stage) -> None:
     assert (whole["has_more"], whole["first_id"], whole["last_id"]) == (False, ids[0], ids[-1])
     assert ([model["id"] for model in second["data"]], second["has_more"]) == ([ids[1]], True)
     assert [model["id"] for model in before["data"]] == [ids[0]]
-    assert len(page("")["data"]) == min(20, len(ids))
+
+
+def test_a_page_of_models_has_twenty_unless_asked_otherwise(stage: Stage) -> None:
+    for number in range(21):
+        name = f"paged-{number}-{stage.acme.org.pk}"
+        create_model(
+            name, provider="simulator", upstream_model="x", price=text_price(1, 1), actor=ACTOR
+        )
+    wait_for(lambda: get(stage, f"/anthropic/v1/models/{name}").status_code == 200, what=name)
+
+    page = get(stage, "/anthropic/v1/models").json()
+
+    assert (len(page["data"]), page["has_more"]) == (20, True)
 
 
 @pytest.mark.parametrize("sent", ["", [], [""], ["a", 1], [1, "a"], [[1], 2], [-1], [[5, -1]]])
@@ -212,6 +224,41 @@ def test_every_answer_to_a_good_key_shows_its_limits_and_an_id(stage: Stage, doo
     ids = [answer.headers["x-request-id"] for answer in answers]
     assert [answer.headers["request-id"] for answer in answers] == ids
     assert len(set(ids)) == len(ids)
+
+
+@BOTH
+def test_what_a_caller_accepts_makes_no_stream_and_ends_none(stage: Stage, door: Door) -> None:
+    streamed = {**door.body, "stream": True}
+
+    whole = ask(stage, door, accept="text/event-stream")
+    streams = [
+        ask(stage, door, streamed, accept=kind) for kind in ("text/html", "application/json")
+    ]
+
+    assert whole.headers["content-type"] == "application/json"
+    kinds = {answer.headers["content-type"] for answer in streams}
+    assert kinds == {"text/event-stream; charset=utf-8"}
+
+
+@BOTH
+def test_tokens_a_minute_are_said_after_parameters_and_before_money(
+    stage: Stage, door: Door
+) -> None:
+    spec = KeySpec(name="narrow", tpm=20)
+    poor = make_tenant("Poor", credit_usd="0.000000001", spec=spec)
+    create_budget(org=poor.org, limit_nanos=1, period="day", actor=ACTOR)
+    large = {**door.body, "max_tokens": 500}
+
+    def refused(body: Any) -> tuple[int, str]:
+        answer = post(stage.api.url, poor.key_text, body, path=door.path)
+        return answer.status_code, answer.json()["error"]["message"]
+
+    assert refused({**large, "temperature": "warm"})[0] == 400
+    status, why = refused(large)
+    assert (status, "tokens per minute of this key: 20" in why) == (429, True)
+    status, why = refused({**door.body, "max_tokens": 1})
+    assert (status, "budget" in why) == (429, True)
+    assert not Hold.objects.filter(org_id=poor.org.pk).exists()
 
 
 @BOTH

@@ -1,6 +1,7 @@
 """Idempotency-Key: one upstream call, one charge, however often a request is sent."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import requests
 from accounts.keys import KeySpec, mint_key
 from billing.expiry import purge_answers
 from billing.models import Hold, IdempotentAnswer, UsageEvent
+from kernel import clock
 from tests.books import assert_proven
 from tests.calls import RawStream, chat_body, post, transcript, wait_for
 from tests.stage import Stage
@@ -136,7 +138,10 @@ def test_the_stored_answer_is_sealed_and_forgotten_after_a_day(stage: Stage) -> 
     kept = IdempotentAnswer.objects.filter(org_id=stage.acme.org.pk)
     assert b"word" not in bytes(kept.get().sealed)
 
-    kept.update(created_at="2020-01-01T00:00Z")
+    kept.update(created_at=clock.now() - timedelta(hours=23))
+    assert send(stage, "f", body).headers["idempotent-replayed"] == "true"
+
+    kept.update(created_at=clock.now() - timedelta(hours=24, seconds=1))
     with connect_sync(stage.stores.database_url, "test", statement_timeout_ms=5_000) as connection:
         assert purge_answers(connection) >= 1
     anew = send(stage, "f", body)
