@@ -100,8 +100,18 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     search_fields = ("=public_id", "name", "=org__public_id")
     actions = ("revoke",)
     fields = (
-        *("masked", "name", "kind", "org", "project", "allowed_models", "rpm", "rpd", "tpm"),
-        *("concurrency", "expires_at", "revoked_at", "previous_until", "created_by", "created_at"),
+        *("masked", "name", "kind", "org", "project", "allowed_models", "allowed_networks"),
+        *(
+            "rpm",
+            "rpd",
+            "tpm",
+            "concurrency",
+            "expires_at",
+            "revoked_at",
+            "previous_until",
+            "created_by",
+            "created_at",
+        ),
     )
 
     @admin.action(description="Revoke for good", permissions=["revoke"])

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from accounts.credentials import bad_key, check_standing, presented_key
 from accounts.key_format import PresentedKey, is_secret, parse_key
 from accounts.models import ApiKey, Organization
+from accounts.networks import check_address, read_networks
 from kernel import clock
 from kernel.errors import ForbiddenError
 
@@ -24,7 +25,8 @@ class KeyAuthentication(BaseAuthentication):
 
         Raises:
             UnauthenticatedError: no key, or one that is malformed, unknown, revoked or expired.
-            ForbiddenError: a suspended organization.
+            ForbiddenError: a suspended organization, or another address than the key may be used
+                from.
 
         """
         text = presented_key(_credential_headers(request.META))
@@ -39,6 +41,7 @@ class KeyAuthentication(BaseAuthentication):
             org_active=key.org.status == Organization.Status.ACTIVE,
             now=clock.now(),
         )
+        check_address(request.META.get("REMOTE_ADDR", ""), read_networks(key.allowed_networks))
         return None, key
 
 

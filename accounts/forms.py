@@ -8,8 +8,9 @@ from django import forms
 
 from accounts.keys import KeySpec
 from accounts.models import Project
+from accounts.networks import parse_networks
 from kernel import clock
-from kernel.errors import InvalidAmountError
+from kernel.errors import BadRequestError, InvalidAmountError
 from kernel.money import parse_usd
 
 LIFETIMES = {"": None, "7": 7, "30": 30, "90": 90, "365": 365}
@@ -48,6 +49,7 @@ class KeyForm(forms.Form):
     rpm = forms.IntegerField(required=False, min_value=1, max_value=10**9)
     budget = forms.CharField(required=False, max_length=24)
     period = forms.ChoiceField(choices=PERIOD_NAMES)
+    networks = forms.CharField(required=False, max_length=3000)
     lifetime = forms.ChoiceField(choices=LIFETIME_NAMES, required=False)
 
     def __init__(
@@ -70,6 +72,12 @@ class KeyForm(forms.Form):
             raise forms.ValidationError("A budget is above zero; leave it empty for none.")
         return nanos
 
+    def clean_networks(self) -> list[str] | None:
+        try:
+            return parse_networks(self.cleaned_data["networks"]) or None
+        except BadRequestError as error:
+            raise forms.ValidationError(error.message) from error
+
     def as_request(self) -> KeyRequest:
         """Return what a valid form asks for."""
         asked = self.cleaned_data
@@ -79,6 +87,7 @@ class KeyForm(forms.Form):
             KeySpec(
                 name=asked["name"].strip(),
                 allowed_models=asked["models"] or None,
+                allowed_networks=asked["networks"],
                 rpm=asked["rpm"],
                 expires_at=None if days is None else clock.now() + timedelta(days=days),
             ),

@@ -24,6 +24,7 @@ class KeySpec:
     kind: str = ApiKey.Kind.PROJECT
     name: str = ""
     allowed_models: Sequence[str] | None = None
+    allowed_networks: Sequence[str] | None = None
     rpm: int | None = None
     rpd: int | None = None
     tpm: int | None = None
@@ -52,6 +53,7 @@ def mint_key(project: Project, spec: KeySpec, *, actor: str, user: User | None =
             secret_hmac=secret_hmac(secret, pepper),
             pepper_version=version,
             allowed_models=None if spec.allowed_models is None else list(spec.allowed_models),
+            allowed_networks=None if spec.allowed_networks is None else list(spec.allowed_networks),
             rpm=spec.rpm,
             rpd=spec.rpd,
             tpm=spec.tpm,

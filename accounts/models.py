@@ -166,6 +166,7 @@ class ApiKey(models.Model):
     previous_until = models.DateTimeField(null=True, editable=False)
     last_four = models.CharField(max_length=4, editable=False)
     allowed_models = ArrayField(models.CharField(max_length=200), null=True, blank=True)
+    allowed_networks = ArrayField(models.CharField(max_length=43), null=True, blank=True)
     rpm = models.PositiveBigIntegerField(null=True, blank=True)
     rpd = models.PositiveBigIntegerField(null=True, blank=True)
     tpm = models.PositiveBigIntegerField(null=True, blank=True)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from kernel.addresses import Network
+
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
@@ -21,8 +23,8 @@ NO_LIMITS = RateLimits()
 class Principal:
     """A key's identity, and the limits of its key, project and organization.
 
-    ``allowed_models`` of ``None`` means every model. Where the key itself has no limit a minute,
-    the platform's default takes its place.
+    ``allowed_models`` of ``None`` means every model, ``allowed_networks`` every address. Where the
+    key itself has no limit a minute, the platform's default takes its place.
     """
 
     key_id: int
@@ -38,6 +40,7 @@ class Principal:
     key_limits: RateLimits
     project_limits: RateLimits
     org_limits: RateLimits
+    allowed_networks: tuple[Network, ...] | None = None
 
     def may_call(self, model: str) -> bool:
         return self.allowed_models is None or model in self.allowed_models

@@ -48,6 +48,7 @@ def render_key(standing: KeyStanding, defaults: Mapping[str, int]) -> Json:
         "created_at": _seconds(key.created_at),
         "expires_at": _seconds(key.expires_at),
         "allowed_models": key.allowed_models,
+        "allowed_networks": key.allowed_networks,
         "limits": _limits(tightest_limits(levels.values())),
         "limits_by_level": [
             {"level": level, **_limits(limits)} for level, limits in levels.items()

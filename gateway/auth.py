@@ -11,7 +11,7 @@ Unknown keys are remembered too, so that guessing costs the database nothing.
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from hmac import compare_digest
@@ -23,6 +23,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from accounts.credentials import bad_key, check_standing, presented_key
 from accounts.key_format import PresentedKey, is_secret, parse_key
+from accounts.networks import check_address, read_networks
 from accounts.principal import Principal, RateLimits
 from kernel import clock
 from kernel.errors import ForbiddenError, UnavailableError
@@ -36,7 +37,7 @@ select k.id, k.public_id, k.kind, k.org_id, o.public_id, o.status = 'active', k.
   k.rpm, k.rpd, k.tpm, k.concurrency, p.rpm, p.rpd, p.tpm, p.concurrency,
   o.rpm, o.rpd, o.tpm, o.concurrency,
   k.secret_hmac, k.pepper_version, k.previous_hmac, k.previous_pepper_version, k.previous_until,
-  clock_timestamp()
+  k.allowed_networks, clock_timestamp()
 from accounts_apikey k join accounts_organization o on o.id = k.org_id
 join accounts_project p on p.id = k.project_id
 where k.public_id = %s
@@ -153,7 +154,7 @@ def _parse_row(row: TupleRow | None, forget_at: float) -> _KnownKey:
     allowed = None if row[7] is None else frozenset(row[7])
     fields: tuple[Any, ...] = (*row[:7], allowed, *row[8:10])
     levels = (RateLimits(*row[start : start + 4]) for start in (10, 14, 18))
-    principal = Principal(*fields, *levels)
+    principal = replace(Principal(*fields, *levels), allowed_networks=read_networks(row[27]))
     hmac, version, old_hmac, old_version, old_until = row[22:27]
     secrets: list[tuple[bytes, int, datetime | None]] = [(bytes(hmac), version, None)]
     if old_hmac is not None and old_until is not None:
@@ -162,13 +163,14 @@ def _parse_row(row: TupleRow | None, forget_at: float) -> _KnownKey:
 
 
 async def authenticate(
-    ring: KeyRing, headers: Mapping[bytes, bytes], *, prefer_x_api_key: bool = False
+    ring: KeyRing, headers: Mapping[bytes, bytes], address: str, *, prefer_x_api_key: bool = False
 ) -> Principal:
-    """Return who calls.
+    """Return who calls from an address.
 
     Raises:
         UnauthenticatedError: no key, or one that is malformed, unknown, revoked or expired.
-        ForbiddenError: a suspended organization, or an admin key on the data plane.
+        ForbiddenError: a suspended organization, another address than the key may be used from,
+            or an admin key on the data plane.
 
     """
     text = presented_key(headers, prefer_x_api_key=prefer_x_api_key)
@@ -183,6 +185,7 @@ async def authenticate(
         org_active=principal.org_active,
         now=ring.now(),
     )
+    check_address(address, principal.allowed_networks)
     if principal.kind == "admin":
         raise ForbiddenError(
             "Admin keys manage the organization; call models with a project key.",

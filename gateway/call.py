@@ -24,6 +24,7 @@ STREAM = (
 class Call:
     """What arrived and how to answer it. Frames go out only after ``start_stream``.
 
+    ``address`` is the caller's, as a proxy that is believed tells it; empty where it is not known.
     ``notes`` are headers that say how it was answered; ``recording`` is what of a stream has gone
     out, for whoever set it to keep that.
 
@@ -33,6 +34,7 @@ class Call:
 
     __slots__ = (
         "_send",
+        "address",
         "body",
         "dialect",
         "headers",
@@ -54,6 +56,7 @@ class Call:
     ) -> None:
         self.request_id = new_request_id()
         self.headers = headers
+        self.address = ""
         self.body = body
         self.dialect = dialect
         self.limit_headers: list[tuple[bytes, bytes]] = []

@@ -55,6 +55,7 @@ class CompletionConsumer(AsyncConsumer):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = Call(dict(scope["headers"]), b"", self.dialect, send)
+        call.address = (scope.get("client") or ("",))[0]
         scope["headers"].clear()  # the server would keep them as long as the answer takes
         tells_departure = DEPARTURE in scope.get("extensions", ())
         runtime = await self._begin(call, scope, receive)
@@ -181,7 +182,10 @@ class ModelsConsumer(CompletionConsumer):
 
     async def handle(self, call: Call, runtime: Runtime) -> None:
         principal = await authenticate(
-            runtime.keys, call.headers, prefer_x_api_key=call.dialect.prefers_x_api_key
+            runtime.keys,
+            call.headers,
+            call.address,
+            prefer_x_api_key=call.dialect.prefers_x_api_key,
         )
         models = runtime.catalog.offered(principal)
         wanted = self._wanted

@@ -23,7 +23,10 @@ async def serve_token_count(
 
     """
     principal = await authenticate(
-        runtime.keys, call.headers, prefer_x_api_key=call.dialect.prefers_x_api_key
+        runtime.keys,
+        call.headers,
+        call.address,
+        prefer_x_api_key=call.dialect.prefers_x_api_key,
     )
     draft = Draft(call, principal, runtime.catalog)
     admission = Admission(call, runtime)

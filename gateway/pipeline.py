@@ -75,7 +75,10 @@ async def serve_completion(call: Call, runtime: Runtime) -> None:
 async def _begin(call: Call, runtime: Runtime, admission: Admission) -> _Begun | None:
     """Take a call to where its answer begins; None for one that is answered already."""
     principal = await authenticate(
-        runtime.keys, call.headers, prefer_x_api_key=call.dialect.prefers_x_api_key
+        runtime.keys,
+        call.headers,
+        call.address,
+        prefer_x_api_key=call.dialect.prefers_x_api_key,
     )
     draft = Draft(call, principal, runtime.catalog)
     await admission.ask_limits(principal, draft.first)

@@ -68,6 +68,7 @@ _KEY = object_of(
         "created_at": SECONDS,
         "expires_at": nullable(SECONDS),
         "allowed_models": nullable(array_of(STRING)),
+        "allowed_networks": nullable(array_of(STRING)),
         "limits": object_of(_LIMITS, {}),
         "limits_by_level": array_of(object_of({"level": STRING, **_LIMITS}, {})),
         "budgets": array_of(_BUDGET),

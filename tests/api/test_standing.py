@@ -19,6 +19,17 @@ def budget(tenant: Tenant, usd: str, period: str, **level: Any) -> None:
     create_budget(org=tenant.org, limit_nanos=parse_usd(usd), period=period, actor=ACTOR, **level)
 
 
+def test_a_key_is_known_at_its_addresses_only(stage: Stage) -> None:
+    here, elsewhere = (
+        mint_key(stage.acme.project, KeySpec(allowed_networks=[network]), actor=ACTOR).text
+        for network in ("127.0.0.0/8", "203.0.113.0/24")
+    )
+
+    assert get(stage.api, "/v1/key", here).json()["allowed_networks"] == ["127.0.0.0/8"]
+    refused = get(stage.api, "/v1/key", elsewhere)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "address_not_allowed")
+
+
 def test_a_key_knows_itself_and_what_binds_it(stage: Stage) -> None:
     spec = KeySpec(name="ci", rpm=60, allowed_models=["mock"], concurrency=3)
     minted = mint_key(stage.acme.project, spec, actor=ACTOR)

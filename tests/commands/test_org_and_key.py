@@ -98,6 +98,7 @@ def test_a_key_is_created_with_its_limits_and_budget_and_printed_once(
         *("key", "create", "--org", org.public_id, "--project", "chatbot", "--name", "Bob's"),
         *("--rpm", "60", "--rpd", "100", "--tpm", "5000", "--concurrency", "4"),
         *("--budget", "5", "--period", "month", "--models", "hacxgpt, gpt-4o"),
+        *("--from", "203.0.113.9/24"),
         *("--expires-in", "30d", "--json"),
     ).json
     listed = here("key", "list", "--org", org.public_id, "--json").json
@@ -116,6 +117,7 @@ def test_a_key_is_created_with_its_limits_and_budget_and_printed_once(
         "project": key.project.public_id,
         "status": "active",
         "models": ["hacxgpt", "gpt-4o"],
+        "networks": ["203.0.113.0/24"],
         "rpm": 60,
         "tpm": 5000,
         "rpd": 100,

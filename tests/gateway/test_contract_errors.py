@@ -178,9 +178,18 @@ def test_without_credit_it_is_402_which_nobody_tries_again(stage: Stage, door: D
 
 
 @BOTH
-@pytest.mark.parametrize("fault", ["model_not_allowed", "account_suspended"])
-def test_a_good_key_without_the_right_is_403(stage: Stage, door: Door, fault: str) -> None:
-    key = mint_key(stage.acme.project, KeySpec(allowed_models=["gpt-4o"]), actor=ACTOR).text
+@pytest.mark.parametrize(
+    ("fault", "spec"),
+    [
+        ("model_not_allowed", KeySpec(allowed_models=["gpt-4o"])),
+        ("address_not_allowed", KeySpec(allowed_networks=["203.0.113.0/24", "::1/128"])),
+        ("account_suspended", KeySpec()),
+    ],
+)
+def test_a_good_key_without_the_right_is_403(
+    stage: Stage, door: Door, fault: str, spec: KeySpec
+) -> None:
+    key = mint_key(stage.acme.project, spec, actor=ACTOR).text
     if fault == "account_suspended":
         stage.acme.org.status = "suspended"
         stage.acme.org.save()
@@ -191,6 +200,23 @@ def test_a_good_key_without_the_right_is_403(stage: Stage, door: Door, fault: st
     assert_refused(answer, door, (403, kind, fault), (403, kind))
     assert retries(answer) == {}
     assert_nothing_moved(stage)
+
+
+@BOTH
+def test_a_key_serves_from_its_addresses_whatever_a_caller_says_of_its_own(
+    stage: Stage, door: Door
+) -> None:
+    here, elsewhere = (
+        mint_key(stage.acme.project, KeySpec(allowed_networks=[network]), actor=ACTOR).text
+        for network in ("127.0.0.0/8", "203.0.113.0/24")
+    )
+    claim = {"x-forwarded-for": "203.0.113.7", "x-real-ip": "203.0.113.7"}
+
+    answers = [
+        post(stage.api.url, key, door.body, path=door.path, **claim) for key in (here, elsewhere)
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 403]
 
 
 @BOTH

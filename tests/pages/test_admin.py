@@ -140,7 +140,12 @@ def test_a_providers_credential_is_neither_shown_nor_lost(operator: Client) -> N
     page = operator.get(url).content.decode()
     operator.post(
         url,
-        {"base_url": "", **dict.fromkeys(TIMES, 60), "connect_timeout_s": 4},
+        {
+            **dict.fromkeys(TIMES, 60),
+            "base_url": "",
+            "anthropic_version": "2023-06-01",
+            "connect_timeout_s": 4,
+        },
     )
 
     provider.refresh_from_db()
@@ -162,7 +167,7 @@ def test_a_providers_address_is_never_changed_to_one_that_may_not_be_called(
         "acme", kind="openai", base_url=home, credential="sk-provider", actor="test"
     )
     url = reverse("admin:gateway_provider_change", args=[provider.pk])
-    fields = dict.fromkeys(TIMES, 60)
+    fields = {**dict.fromkeys(TIMES, 60), "anthropic_version": "2023-06-01"}
 
     page = operator.post(url, {**fields, "base_url": base_url})
 

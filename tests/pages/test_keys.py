@@ -42,11 +42,13 @@ def test_a_new_keys_text_is_shown_once_and_never_again(cast: Cast) -> None:
 
 def test_a_key_has_the_limits_it_was_asked_for_from_its_first_moment(cast: Cast) -> None:
     limits = {"models": ["gpt-4o", "hacxgpt"], "rpm": "60", "budget": "12.50", "lifetime": "30"}
+    limits["networks"] = "203.0.113.7, 2001:db8::/32"
     cast.signed_in(cast.alice).post("/keys/new", asked_for(cast, **limits))
 
     key = ApiKey.objects.get(name="Support bot")
     budget = Budget.objects.get(key=key)
     assert key.allowed_models == ["gpt-4o", "hacxgpt"]
+    assert key.allowed_networks == ["203.0.113.7/32", "2001:db8::/32"]
     assert key.rpm == 60
     assert key.expires_at is not None
     assert abs(key.expires_at - clock.now() - timedelta(days=30)) < timedelta(minutes=1)
@@ -58,6 +60,7 @@ def test_a_key_has_the_limits_it_was_asked_for_from_its_first_moment(cast: Cast)
     [
         {"name": ""},
         {"budget": "1e3"},
+        {"networks": "office"},
         {"budget": "-1"},
         {"budget": "0"},
         {"rpm": "0"},

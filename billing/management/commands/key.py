@@ -8,6 +8,7 @@ from accounts.access import operator_key, operator_org, operator_project
 from accounts.commands import ACTOR, VerbCommand, add_limit_flags, limits_of, read_limits
 from accounts.keys import ROTATION_OVERLAP, KeySpec, mint_key, revoke_key, rotate_key
 from accounts.models import ApiKey
+from accounts.networks import parse_networks
 from accounts.rate_limits import limit_key
 from billing.budgets import create_budget, render_limit
 from billing.locks import lock_accounts
@@ -30,6 +31,9 @@ class Command(VerbCommand):
         create.add_argument("--budget", metavar="USD")
         create.add_argument("--period", choices=[str(p) for p in Budget.Period.values])
         create.add_argument("--models", metavar="a,b", help="the only models it may call")
+        create.add_argument(
+            "--from", dest="networks", metavar="a,b", help="the only addresses it may be used from"
+        )
         create.add_argument("--expires-in", metavar="2h")
         create.add_argument(
             "--kind", default="proj", choices=[str(kind) for kind in ApiKey.Kind.values]
@@ -90,14 +94,22 @@ def _spec(options: dict[str, Any]) -> KeySpec:
     allowed = None
     if options["models"] is not None:
         allowed = _known_models(options["models"])
-    expires_in = options["expires_in"]
+    networks, expires_in = options["networks"], options["expires_in"]
     return KeySpec(
         kind=options["kind"],
         name=options["name"],
         allowed_models=allowed,
+        allowed_networks=None if networks is None else _named_networks(networks),
         expires_at=None if expires_in is None else clock.now() + parse_duration(expires_in),
         **read_limits(options),
     )
+
+
+def _named_networks(text: str) -> list[str]:
+    networks = parse_networks(text)
+    if not networks:
+        raise BadRequestError("--from names no address.")
+    return networks
 
 
 def _known_models(text: str) -> list[str]:
@@ -122,6 +134,7 @@ def _row(key: ApiKey) -> dict[str, Any]:
         "project": key.project.public_id,
         "status": status,
         "models": key.allowed_models,
+        "networks": key.allowed_networks,
         **limits_of(key),
         "budget": None if budget is None else render_limit(budget),
         "period": None if budget is None else budget.period,
