@@ -308,7 +308,6 @@ def test_no_sequence_of_holds_endings_crashes_and_credit_breaks_the_books(
         settings=settings(
             max_examples=25,
             stateful_step_count=25,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -161,7 +161,6 @@ def ask(
     @settings(
         max_examples=EXAMPLES * (MORE if config.getoption("--long") else 1),
         derandomize=True,
-        deadline=None,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

@@ -203,7 +203,7 @@ MUTATIONS = st.lists(st.tuples(st.integers(0, 10**4), JUNK, st.booleans()), min_
     ids=["openai", "anthropic"],
 )
 @given(mutations=MUTATIONS, cut=st.integers(0, 10**4))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_of_a_mutated_stream_a_caller_gets_whole_frames_of_ours_and_at_most_an_error(
     transcript: bytes,
     through: Callable[[Sequence[bytes]], Got],

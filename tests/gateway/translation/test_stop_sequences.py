@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.chat import (
@@ -19,7 +19,6 @@ TEXT = st.text(alphabet="ab\n ", max_size=40)
     st.lists(TEXT, max_size=10),
     st.lists(st.text(alphabet="ab\n ", min_size=1, max_size=4), min_size=1, max_size=5),
 )
-@settings(deadline=None)
 def test_stop_sequences_cut_at_the_same_place_however_the_text_comes(
     pieces: list[str], stops: list[str]
 ) -> None:

@@ -56,7 +56,6 @@ def parts_of(data: bytes, cuts: Sequence[int]) -> list[bytes]:
 
 @READERS
 @given(cuts=CUTS, crlf=st.booleans())
-@settings(deadline=None)
 def test_a_stream_split_at_any_bytes_makes_the_same_events(
     reader: Make, transcript: bytes, events: Any, cuts: list[int], *, crlf: bool
 ) -> None:
@@ -70,7 +69,7 @@ def test_a_stream_split_at_any_bytes_makes_the_same_events(
 
 @READERS
 @given(cuts=CUTS, place=st.integers(0, 6000), junk=st.binary(min_size=1, max_size=4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_mutated_stream_is_a_fault_or_passes_and_its_frames_are_whole(
     reader: Make, transcript: bytes, events: Any, cuts: list[int], place: int, junk: bytes
 ) -> None:
@@ -121,7 +120,6 @@ def passed(parts: Sequence[bytes]) -> tuple[bytes, PassThroughStream]:
 
 
 @given(cuts=CUTS, crlf=st.booleans())
-@settings(deadline=None)
 def test_a_stream_of_the_same_dialect_passes_as_it_came(cuts: list[int], *, crlf: bool) -> None:
     data = ANTHROPIC.replace(b"\n", b"\r\n") if crlf else ANTHROPIC
 
@@ -138,7 +136,7 @@ def test_a_stream_of_the_same_dialect_passes_as_it_came(cuts: list[int], *, crlf
 
 
 @given(cuts=CUTS, place=st.integers(0, 6000), junk=st.binary(min_size=1, max_size=4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_frame_that_is_no_json_passes(cuts: list[int], place: int, junk: bytes) -> None:
     place %= len(ANTHROPIC)
     mutated = ANTHROPIC[:place] + junk + ANTHROPIC[place + len(junk) :]
