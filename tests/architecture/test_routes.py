@@ -16,6 +16,7 @@ FREE = {
     consumers.ModelsConsumer: "a list, for any good key",
     consumers.AnthropicModelsConsumer: "the same list in another form",
     consumers.TokenCountConsumer: "a count of tokens that no model reads",
+    consumers.InputTokenCountConsumer: "the same count for responses",
     consumers.DocumentConsumer: "the OpenAPI document, the same for everybody",
     consumers.StatusConsumer: "health and counters of the process",
     consumers.UnknownPathConsumer: "answers 404",
