@@ -16,8 +16,13 @@ log = logger(__name__)
 
 
 def record_call(runtime: Runtime, call: Call, sale: Sale | None) -> None:
-    """Count a call that has ended, however it did; one that nobody answered is a fault of ours."""
-    status = call.status or SERVER_FAULT
+    """Count a call that has ended, however it did.
+
+    A status says how an answer began: without its last bytes a fault of ours has ended it, unless
+    its caller left.
+    """
+    is_told = call.is_over or call.status == CLIENT_LEFT
+    status = call.status if is_told else SERVER_FAULT
     if status >= SERVER_FAULT or status == CLIENT_LEFT:
         duration_ms = round((clock.monotonic() - call.started_at) * 1000)
         log.info("call_not_served", request=call.request_id, status=status, ms=duration_ms)
