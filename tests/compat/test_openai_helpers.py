@@ -123,6 +123,23 @@ def test_a_form_that_is_cut_raises_as_the_client_promises(client: OpenAI) -> Non
         )
 
 
+@pytest.mark.parametrize("form", [{}, {"response_format": Solution}], ids=["text", "form"])
+def test_the_stream_helper_raises_when_a_choice_was_cut(
+    client: OpenAI, form: dict[str, Any]
+) -> None:
+    asked: Any = {"model": "hacxgpt", "messages": HELLO, "max_tokens": 1, **form}
+    whole = client.chat.completions.create(model="hacxgpt", messages=HELLO, max_tokens=1)
+
+    with (
+        client.chat.completions.stream(**asked) as stream,
+        pytest.raises(LengthFinishReasonError) as caught,
+    ):
+        stream.get_final_completion()
+
+    assert whole.choices[0].finish_reason == "length"
+    assert caught.value.completion.choices[0].finish_reason == "length"
+
+
 def test_the_async_client_has_the_same_helpers(stage: Stage) -> None:
     async def run() -> None:
         async with async_client(stage) as client:

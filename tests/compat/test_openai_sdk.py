@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from openai import BadRequestError, OpenAI
+from openai import APIError, BadRequestError, OpenAI
 
 from billing.models import UsageEvent
 from tests.books import assert_proven
@@ -20,6 +20,7 @@ FUNCTION: Any = {
     },
 }
 WEATHER: Any = [{"role": "user", "content": "What is the weather in Oslo?"}]
+STORY: Any = [{"role": "user", "content": "Tell me a story"}]
 HOSTILE: list[dict[str, Any]] = [
     {"functions": {"a": 1}},
     {"functions": [[]]},
@@ -151,3 +152,23 @@ def test_the_refusals_reach_the_client_by_their_field(client: OpenAI) -> None:
         client.chat.completions.create(model="hacxgpt", messages=WEATHER, top_logprobs=2)
 
     assert (caught.value.param, caught.value.code) == ("top_logprobs", "invalid_value")
+
+
+def test_a_stream_that_breaks_raises_the_clients_error_which_has_no_status(
+    client: OpenAI, stage: Stage
+) -> None:
+    asked: Any = {"model": "hacxgpt-faulty", "messages": STORY, "stream": True}
+    chunks = client.chat.completions.create(**asked)
+    pieces: list[str | None] = []
+
+    with pytest.raises(APIError) as caught:
+        pieces.extend(chunk.choices[0].delta.content for chunk in chunks)
+
+    assert type(caught.value) is APIError
+    assert not hasattr(caught.value, "status_code")
+    assert caught.value.message == "The model's provider broke off its answer."
+    assert (caught.value.type, caught.value.param) == ("server_error", None)
+    assert caught.value.code == "upstream_error"
+    event = wait_for(UsageEvent.objects.filter(org_id=stage.acme.org.pk).first)
+    assert (event.outcome, event.output) == ("truncated", sum(map(bool, pieces)))
+    assert sum(map(bool, pieces)) > 20

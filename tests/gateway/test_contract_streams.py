@@ -91,6 +91,7 @@ def gathered(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if choice["index"] == len(choices):
                 assert delta.pop("role") == "assistant"
                 assert set(delta) == {"content"}
+                assert choice["finish_reason"] is None
                 message = {"role": "assistant", "content": delta["content"], "refusal": None}
                 choices.append({"message": message, "odds": [], "end": None})
                 continue
@@ -143,8 +144,10 @@ def test_a_chat_stream_keeps_its_order_and_adds_up_to_the_whole_answer(
 
     for chunk in (*chunks, last):
         check("ChatCompletionChunk", chunk)
-        for name in ("id", "created", "model", "system_fingerprint"):
+        for name in ("id", "created", "model", "object", "system_fingerprint"):
             assert chunk[name] == last[name]
+    assert last["id"] != whole["id"]
+    assert (last["model"], last["object"]) == (whole["model"], "chat.completion.chunk")
     assert all(chunk["usage"] is None and len(chunk["choices"]) == 1 for chunk in chunks)
     assert (last["choices"], last["usage"]) == ([], whole["usage"])
     choices = gathered(chunks)

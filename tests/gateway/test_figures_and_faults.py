@@ -99,6 +99,7 @@ FAULTS = {
         "error-by-name": b"event: error\ndata: %b\n\n" % json.dumps({"error": SECRET}).encode(),
         "half-a-json": b'data: {"id":"secret","choices":[{"index":0,"delta":{"content":"se\n\n',
         "bytes": WORD.replace(b" word", b"secret \xff\xfe"),
+        "clean-end": b"",
     },
     "anthropic": {
         "error-behind-an-id": anthropic_frame("error", id="x", error=SECRET),
@@ -107,6 +108,7 @@ FAULTS = {
         "bytes": anthropic_frame("content_block_delta", index=0, delta=DELTA).replace(
             b" word", b"secret \xff\xfe"
         ),
+        "clean-end": b"",
     },
 }
 
@@ -120,7 +122,7 @@ def answers() -> dict[str, bytes]:
         made[f"anthropic-{name}-whole"] = anthropic_whole(of_anthropic)
     for kind, faults in FAULTS.items():
         for name, fault in faults.items():
-            made[f"{kind}-{name}"] = BEGUN[kind] + fault + DONE
+            made[f"{kind}-{name}"] = BEGUN[kind] + fault + (DONE if fault else b"")
     return made
 
 

@@ -72,6 +72,7 @@ def test_a_stream_that_breaks_raises_and_costs_what_was_said(stage: Stage, clien
     error = play(stage, client, "broken")
 
     assert error["kinds"][0] == "APIError"
+    assert "status" not in error, "undefined is left out of JSON"
     assert error["message"].count("The model's provider broke off its answer.") == 1
     [event] = usage_of(stage)
     assert (event.outcome, event.output) == ("truncated", error["pieces"])

@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from gateway.chat import StopReason
 from gateway.providers.simulator import plan
+from gateway.providers.simulator.dice import fingerprint
 from gateway.tokenizer import count_prompt, count_tokens
+from tests.gateway.dialects.asking import WEATHER
 from tests.gateway.simulator.asking import ask, said
 
+STORY = {"role": "user", "content": "Tell me a story"}
 REQUESTS = st.sampled_from(
     [
         "Tell me a story", "Explain tides.", "Count from 1 to 30.", "Write a haiku about coding.",
@@ -93,19 +96,39 @@ def test_the_text_does_not_hang_on(fields: dict[str, Any]) -> None:
     assert said(**fields) == said()
 
 
-def test_the_text_hangs_on_seed_model_conversation_and_choice() -> None:
-    system = [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "Tell me a story"},
-    ]
-    others = [
-        *(said(seed=seed) for seed in range(1, 6)),
-        said(model="gpt-4o"),
-        said(messages=system),
-        *("".join(choice.pieces) for choice in plan(ask("Tell me a story", n=4)).choices),
-    ]
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *({"seed": seed} for seed in (1, 2, -3)),
+        {"model": "gpt-4o"},
+        {"messages": [{"role": "system", "content": "Be brief."}, STORY]},
+        {"messages": [{**STORY, "name": "bob"}]},
+        {"messages": [{"role": "assistant", "content": "Yes."}, STORY]},
+        {"tools": [WEATHER]},
+        {"tools": [WEATHER], "tool_choice": "none"},
+    ],
+)
+def test_the_text_hangs_on(fields: dict[str, Any]) -> None:
+    assert said(**fields) != said()
+    assert said(**fields) == said(**fields)
 
-    assert len(set(others)) >= len(others) - 2
+
+def test_the_text_hangs_on_the_form_and_on_every_word_of_it() -> None:
+    kinds = [{"type": "text"}, {"type": "json_object"}, *map(form_of, ("a", "b"))]
+
+    assert len({fingerprint(ask(response_format=kind)) for kind in kinds}) == 4
+    assert fingerprint(ask(response_format=kinds[0])) == fingerprint(ask())
+
+
+def form_of(name: str) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {name: {"type": "integer"}}}
+    return {"type": "json_schema", "json_schema": {"name": "form", "schema": schema}}
+
+
+def test_every_choice_has_a_text_of_its_own() -> None:
+    choices = plan(ask("Tell me a story", n=8)).choices
+
+    assert len({choice.pieces for choice in choices}) == 8
 
 
 def test_choices_count_the_prompt_once_and_every_completion() -> None:
