@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 from billing.usage import Usage, follow
 from gateway.chat import Answer, ChatRequest, StopReason
 from gateway.dialects.base import CutFrames
+from gateway.dialects.openai.call_pieces import CallPieces
 from gateway.dialects.openai.chunk_heads import ChunkHeads
-from gateway.dialects.openai.spoken import count_chunk, objects_in
+from gateway.dialects.openai.spoken import count_chunk
 from gateway.dialects.openai.stream import DONE, OpenAIStream
 from gateway.dialects.openai.twins import Twins
 from gateway.dialects.openai.usage import parse_usage, render_usage
@@ -36,7 +37,8 @@ class PassThroughStream:
     """Implements ``PassThrough``. ``_last`` is what the last usage goes out in.
 
     ``_is_in_form`` tells of the chunk in hand whether its bytes may go out as they came. ``_begun``
-    and ``_ended`` are choices, a bit each.
+    and ``_ended`` are choices as the server said them, a bit each; ``_opened`` those the caller has
+    heard of.
     """
 
     __slots__ = (
@@ -49,6 +51,7 @@ class PassThroughStream:
         "_include_usage",
         "_is_in_form",
         "_last",
+        "_opened",
         "_ours",
         "_reader",
         "_request",
@@ -80,7 +83,8 @@ class PassThroughStream:
         self._last: _Kept | None = None
         self._begun = 0
         self._ended = 0
-        self._calls: dict[int, int] = {}
+        self._opened = 0
+        self._calls: dict[int, CallPieces] = {}
 
     def feed(self, data: bytes) -> bytes:
         """See ``PassThrough.feed``."""
@@ -145,7 +149,7 @@ class PassThroughStream:
             raise _broken_off()
         choices, usage = chunk.get("choices"), chunk.get("usage")
         if choices:
-            self._check(choices)
+            self._check(choices, frames)
         if usage and isinstance(usage, dict):
             choices = self._keep_back(chunk)
         if choices:
@@ -195,7 +199,7 @@ class PassThroughStream:
         frames.append(frame)
         self.uncounted_tokens += tokens
 
-    def _check(self, choices: object) -> None:
+    def _check(self, choices: object, frames: list[bytes]) -> None:
         """Bring the choices of a chunk into the contract's form.
 
         Raises:
@@ -216,7 +220,7 @@ class PassThroughStream:
                 raise _odd()
             if not 0 <= index < self._request.n:
                 raise _odd()
-            self._check_said(index, choice, delta)
+            self._check_said(choice, delta, frames)
 
     def _fill(self, choice: dict[str, Any], place: int) -> None:
         self._is_in_form = False
@@ -226,30 +230,36 @@ class PassThroughStream:
             choice["delta"] = {}
 
     def _check_calls(self, index: int, choice: dict[str, Any]) -> None:
-        """Number the pieces of calls where a server does not: a name begins one. Name their end."""
-        begun = self._calls.get(index, 0)
-        for call in objects_in(choice["delta"].get("tool_calls")):
-            place = call.get("index")
-            if type(place) is not int:
-                self._is_in_form = False
-                is_new = any(each.get("name") for each in objects_in([call.get("function")]))
-                call["index"] = place = begun if is_new else max(begun - 1, 0)
-            begun = max(begun, place + 1)
-        if begun:
-            self._calls[index] = begun
-            if choice["finish_reason"] == "stop":
-                self._is_in_form = False
-                choice["finish_reason"] = "tool_calls"
+        """Number and name calls once, and name their end."""
+        calls = self._calls.setdefault(index, CallPieces())
+        if calls.mend(choice["delta"].get("tool_calls")):
+            self._is_in_form = False
+        if calls and choice["finish_reason"] == "stop":
+            self._is_in_form = False
+            choice["finish_reason"] = "tool_calls"
 
-    def _check_said(self, index: int, choice: dict[str, Any], delta: dict[str, Any]) -> None:
+    def _open(self, index: int, frames: list[bytes]) -> None:
+        """Begin a choice, and those below it first: clients append them to a list as they come."""
+        for lower in range(index):
+            if not self._opened >> lower & 1:
+                said = {"role": "assistant", "content": ""}
+                opening = {"index": lower, "delta": said, "finish_reason": None}
+                frames.append(b"data: %b\n\n" % self._write({"choices": [opening]}))
+        self._opened |= 2 * (1 << index) - 1
+
+    def _check_said(
+        self, choice: dict[str, Any], delta: dict[str, Any], frames: list[bytes]
+    ) -> None:
         """Say who speaks, once; leave out of later pieces what clients would stumble over."""
+        index = choice["index"]
         mark = 1 << index
         if choice["finish_reason"]:
             self._ended |= mark
         if "tool_calls" in delta or index in self._calls:
             self._check_calls(index, choice)
-        if not self._begun & mark:
-            self._begun |= mark
+        self._begun |= mark
+        if not self._opened & mark:
+            self._open(index, frames)
             if "role" not in delta:
                 self._is_in_form = False
                 choice["delta"] = {"role": "assistant", **delta}
