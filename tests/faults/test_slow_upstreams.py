@@ -7,13 +7,14 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from openai import OpenAI
 
 from billing.models import Hold, UsageEvent
 from billing.prices import text_price
 from gateway.models import Deployment, Provider, PublicModel
 from gateway.offers import create_model, create_provider
 from tests.books import assert_proven
-from tests.calls import chat_body, frames, post, text_of, transcript, wait_for
+from tests.calls import HELLO, chat_body, frames, post, text_of, transcript, wait_for
 from tests.stage import House, Stage, open_house
 
 HEAD_S = 2
@@ -107,6 +108,24 @@ def test_while_the_first_token_is_awaited_a_stream_shows_signs_of_life(stage: St
     assert KEEP_ALIVE not in after
     assert text_of(frames(answer.text)) == " word" * 3
     assert (usage_of(stage).outcome, usage_of(stage).output) == ("completed", 3)
+
+
+def test_the_official_client_reads_past_signs_of_life(stage: Stage) -> None:
+    client = OpenAI(api_key=stage.acme.key_text, base_url=stage.api.url + "/v1", max_retries=0)
+    question: Any = HELLO
+
+    with client.chat.completions.stream(
+        model="mock",
+        messages=question,
+        stream_options={"include_usage": True},
+        extra_body={"mock": {"chunks": 3, "first_after_ms": 2500}},
+    ) as stream:
+        completion = stream.get_final_completion()
+
+    assert completion.choices[0].message.content == " word" * 3
+    assert completion.choices[0].finish_reason == "stop"
+    assert completion.usage is not None
+    assert completion.usage.completion_tokens == 3
 
 
 def test_a_messages_caller_gets_pings_of_its_own_dialect(stage: Stage) -> None:

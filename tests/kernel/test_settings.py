@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = {
@@ -113,6 +114,10 @@ def test_good_settings_load_and_empty_ones_take_their_defaults() -> None:
     process = load_settings(API_PORT="", DEBUG=" ", ALLOWED_HOSTS=" , ", LOG_LEVEL="")
 
     assert (process.returncode, process.stdout, process.stderr) == (0, "loaded\n", "")
+
+
+def test_a_quiet_stream_shows_life_every_15_seconds_unless_set_otherwise() -> None:
+    assert settings.KEEP_ALIVE_S == 15
 
 
 def test_failpoints_are_armed_with_debug_only_and_in_one_form() -> None:
