@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from billing.usage import Usage, follow
-from gateway.chat import Answer, ChatRequest, StopReason
+from gateway.chat import Answer, ChatRequest, StopReason, ToolMode
 from gateway.dialects.base import CutFrames
 from gateway.dialects.openai.call_pieces import CallPieces
 from gateway.dialects.openai.chunk_heads import ChunkHeads
@@ -220,7 +220,7 @@ class PassThroughStream:
                 raise _odd()
             if not 0 <= index < self._request.n:
                 raise _odd()
-            self._check_said(choice, delta, frames)
+            self._check_said(choice, frames)
 
     def _fill(self, choice: dict[str, Any], place: int) -> None:
         self._is_in_form = False
@@ -238,20 +238,27 @@ class PassThroughStream:
             self._is_in_form = False
             choice["finish_reason"] = "tool_calls"
 
-    def _open(self, index: int, frames: list[bytes]) -> None:
-        """Begin a choice, and those below it first: clients append them to a list as they come."""
+    def _open(self, choice: dict[str, Any], frames: list[bytes]) -> None:
+        """Begin a choice, and those below it first: clients append them to a list as they come.
+
+        Its first content is null where a call may follow, and nowhere else: clients join texts.
+        """
+        index, delta = choice["index"], choice["delta"]
         for lower in range(index):
             if not self._opened >> lower & 1:
                 said = {"role": "assistant", "content": ""}
                 opening = {"index": lower, "delta": said, "finish_reason": None}
                 frames.append(b"data: %b\n\n" % self._write({"choices": [opening]}))
         self._opened |= 2 * (1 << index) - 1
+        is_null = delta.get("content", "") is None and self._request.tool_mode is ToolMode.NONE
+        if is_null or "role" not in delta:
+            self._is_in_form = False
+            content = {"content": ""} if is_null else {}
+            choice["delta"] = {"role": "assistant", **delta, **content}
 
-    def _check_said(
-        self, choice: dict[str, Any], delta: dict[str, Any], frames: list[bytes]
-    ) -> None:
+    def _check_said(self, choice: dict[str, Any], frames: list[bytes]) -> None:
         """Say who speaks, once; leave out of later pieces what clients would stumble over."""
-        index = choice["index"]
+        index, delta = choice["index"], choice["delta"]
         mark = 1 << index
         if choice["finish_reason"]:
             self._ended |= mark
@@ -259,10 +266,7 @@ class PassThroughStream:
             self._check_calls(index, choice)
         self._begun |= mark
         if not self._opened & mark:
-            self._open(index, frames)
-            if "role" not in delta:
-                self._is_in_form = False
-                choice["delta"] = {"role": "assistant", **delta}
+            self._open(choice, frames)
             return
         if "role" in delta:
             self._is_in_form = False

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from billing.usage import Evidence, Usage
-from gateway.chat import Answer, ChatRequest
+from gateway.chat import Answer, ChatRequest, ToolMode
 from gateway.dialects import anthropic, openai
 from gateway.dialects.base import Dialect
 from gateway.dialects.receipts import Receipt
@@ -27,8 +27,16 @@ class Got:
     usage: Usage | None
 
 
-def through_openai(parts: Sequence[bytes], *, include_usage: bool = False, n: int = 1) -> Got:
-    request = ChatRequest("public", (), {}, stream=True, include_usage=include_usage, n=n)
+def through_openai(
+    parts: Sequence[bytes],
+    *,
+    include_usage: bool = False,
+    n: int = 1,
+    tool_mode: ToolMode = ToolMode.NONE,
+) -> Got:
+    request = ChatRequest(
+        "public", (), {}, stream=True, include_usage=include_usage, n=n, tool_mode=tool_mode
+    )
     return _through(openai.DIALECT, request, parts)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from billing.usage import NO_USAGE, SHRUNK, Usage
+from gateway.chat import ToolMode
 from gateway.tokenizer import count_tokens
 from tests.gateway.dialects.relaying import chunks_of, through_openai
 from tests.gateway.translation.transcripts import (
@@ -201,7 +202,10 @@ def test_halves_of_a_character_pass_as_they_came() -> None:
     assert whole == "😀"
 
 
-def test_a_role_is_said_once_and_a_null_is_no_content_of_later_pieces() -> None:
+@pytest.mark.parametrize(("tool_mode", "first"), [(ToolMode.NONE, ""), (ToolMode.AUTO, None)])
+def test_a_role_is_said_once_and_a_null_is_no_content_but_where_a_call_may_follow(
+    tool_mode: ToolMode, first: str | None
+) -> None:
     parts = [
         openai_frame({"role": "assistant", "content": None}),
         openai_frame({"role": "assistant", "content": "a"}),
@@ -209,10 +213,10 @@ def test_a_role_is_said_once_and_a_null_is_no_content_of_later_pieces() -> None:
         *[END, DONE],
     ]
 
-    got = through_openai(parts)
+    got = through_openai(parts, tool_mode=tool_mode)
 
     assert [chunk["choices"][0]["delta"] for chunk in chunks_of(got)] == [
-        {"role": "assistant", "content": None},
+        {"role": "assistant", "content": first},
         {"content": "a"},
         {"reasoning_content": "b c"},
         {},
