@@ -57,9 +57,13 @@ def test_a_conversation_is_followed() -> None:
     assert said(messages=messages) == "The capital of Germany is Berlin."
 
 
-def test_a_story_has_several_dozen_tokens_and_ends_by_itself() -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["Tell me a story", "Explain tides.", "What do you think?", "How do I sort a list in Python?"],
+)
+def test_what_is_open_has_several_dozen_tokens_and_ends_by_itself(text: str) -> None:
     for seed in range(40):
-        choice = plan(ask("Tell me a story", seed=seed)).choices[0]
+        choice = plan(ask(text, seed=seed)).choices[0]
 
         assert 48 <= choice.tokens <= 1000
         assert choice.reason is StopReason.END
