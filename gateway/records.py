@@ -18,11 +18,11 @@ log = logger(__name__)
 def record_call(runtime: Runtime, call: Call, sale: Sale | None) -> None:
     """Count a call that has ended, however it did.
 
-    A status says how an answer began: without its last bytes a fault of ours has ended it, unless
-    its caller left.
+    A status says how an answer began: one without its last bytes is 499. What nobody answered is a
+    fault of ours.
     """
-    is_told = call.is_over or call.status == CLIENT_LEFT
-    status = call.status if is_told else SERVER_FAULT
+    ended = call.status if call.is_over else CLIENT_LEFT
+    status = ended if call.status else SERVER_FAULT
     if status >= SERVER_FAULT or status == CLIENT_LEFT:
         duration_ms = round((clock.monotonic() - call.started_at) * 1000)
         log.info("call_not_served", request=call.request_id, status=status, ms=duration_ms)

@@ -59,7 +59,7 @@ def test_calls_tokens_and_doubts_are_counted() -> None:
 def test_a_call_that_nobody_answered_counts_as_a_fault_of_ours() -> None:
     metrics = Metrics()
     runtime: Any = SimpleNamespace(metrics=metrics)
-    unanswered: Any = SimpleNamespace(status=0, request_id="req_1", started_at=0.0)
+    unanswered: Any = SimpleNamespace(status=0, is_over=False, request_id="req_1", started_at=0.0)
 
     record_call(runtime, unanswered, None)
 

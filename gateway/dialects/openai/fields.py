@@ -86,7 +86,7 @@ def decimal(low: float, high: float) -> Check:
     def check(param: str, value: Any) -> None:
         if type(value) is not float and type(value) is not int:
             raise wrong_type(param, "a decimal", value)
-        if value < low or (is_huge and value < 0):
+        if value < low:
             raise _below(param, "decimal", low, value)
         if value > high:
             raise _above(param, "decimal", high, value)
@@ -105,7 +105,7 @@ def integer(low: int, high: int) -> Check:
         is_huge = type(value) is float and abs(value) >= _BEYOND_64_BITS
         if type(value) is not int and not is_huge:
             raise wrong_type(param, "an integer", value)
-        if value < low:
+        if value < low or (is_huge and value < 0):
             raise _below(param, "integer", low, value)
         if value > high or is_huge:
             raise _above(param, "integer", high, value)

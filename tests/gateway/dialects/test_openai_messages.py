@@ -19,6 +19,10 @@ TYPE = "invalid_type"
 VALUE = "invalid_value"
 USER = {"role": "user", "content": "hi"}
 CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+TWICE = {**CALLING, "tool_calls": [CALL, {**CALL, "id": "call_2"}]}
+RESULT = {"role": "tool", "tool_call_id": "call_1", "content": "rain"}
+REFUSAL = {"type": "refusal", "refusal": "no"}
+CALLS = "messages[0].tool_calls"
 
 
 def user_with(*parts: Any) -> list[Any]:
@@ -46,7 +50,14 @@ def image(url: Any, **more: Any) -> dict[str, Any]:
         ([{"role": "user", "content": None}], TYPE, "messages[0].content"),
         ([{"role": "user", "content": 5}], TYPE, "messages[0].content"),
         ([{"role": "user", "content": []}], "empty_array", "messages[0].content"),
-        ([{"role": "system", "content": None}], TYPE, "messages[0].content"),
+        *(
+            ([{"role": role, "content": None}], TYPE, "messages[0].content")
+            for role in ("system", "developer")
+        ),
+        *(
+            ([{"role": role, "content": []}], "empty_array", "messages[0].content")
+            for role in ("system", "developer", "assistant")
+        ),
         ([{"role": "user", "content": "x", "name": 3}], TYPE, "messages[0].name"),
         (user_with("x"), TYPE, "messages[0].content[0]"),
         (user_with({"text": "x"}), MISSING, "messages[0].content[0].type"),
@@ -109,6 +120,22 @@ def image(url: Any, **more: Any) -> dict[str, Any]:
             TYPE,
             "messages[0].tool_calls[0].function.arguments",
         ),
+        ([{**CALLING, "content": 5}], TYPE, "messages[0].content"),
+        *(
+            ([{"role": role, "content": [part]}], VALUE, "messages[0].content[0].type")
+            for role in ("system", "developer", "assistant")
+            for part in (image("https://example.com/a.png"), audio("UklG"))
+        ),
+        ([{"role": "system", "content": [REFUSAL]}], VALUE, "messages[0].content[0].type"),
+        (user_with({"type": "image_url"}), MISSING, "messages[0].content[0].image_url"),
+        (
+            user_with({"type": "image_url", "image_url": "https://example.com/a.png"}),
+            TYPE,
+            "messages[0].content[0].image_url",
+        ),
+        (user_with(image(None)), MISSING, "messages[0].content[0].image_url.url"),
+        (user_with(image(5)), TYPE, "messages[0].content[0].image_url.url"),
+        (user_with({"type": "file"}), MISSING, "messages[0].content[0].file"),
         ([USER, CALLING], VALUE, "messages[1].tool_calls"),
         ([CALLING, USER], VALUE, "messages[0].tool_calls"),
         ([USER, {"role": "tool", "content": "x"}], MISSING, "messages[1].tool_call_id"),
@@ -122,6 +149,18 @@ def image(url: Any, **more: Any) -> dict[str, Any]:
             VALUE,
             "messages[1].tool_call_id",
         ),
+        ([TWICE, RESULT], VALUE, "messages[0].tool_calls"),
+        ([TWICE, RESULT, USER, {**RESULT, "tool_call_id": "call_2"}], VALUE, CALLS),
+        ([CALLING, RESULT, USER, RESULT], VALUE, "messages[3].tool_call_id"),
+        ([CALLING, RESULT, {**CALLING, "content": "x"}], VALUE, "messages[2].tool_calls"),
+        ([CALLING, {**RESULT, "content": None}], TYPE, "messages[1].content"),
+        ([CALLING, {**RESULT, "content": []}], "empty_array", "messages[1].content"),
+        (
+            [CALLING, {**RESULT, "content": [image("https://example.com/a.png")]}],
+            VALUE,
+            "messages[1].content[0].type",
+        ),
+        ([CALLING, {**RESULT, "tool_call_id": 1}], TYPE, "messages[1].tool_call_id"),
         ([{"role": "function", "content": "x"}], MISSING, "messages[0].name"),
         ([{"role": "function", "name": "f", "content": 1}], TYPE, "messages[0].content"),
     ],

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.dialects.asking import MAX_OUTPUT, ask, refusal_of
+from kernel.errors import BadRequestError
+from tests.gateway.dialects.asking import MAX_OUTPUT, ask, check_body, refusal_of
 
 TOO_SMALL = "integer_below_min_value"
 TOO_BIG = "integer_above_max_value"
@@ -70,6 +71,7 @@ UNSUPPORTED = "unsupported_value"
         ("seed", 2**63, TOO_BIG, "seed"),
         ("seed", 1e20, TOO_BIG, "seed"),
         ("seed", -1e20, TOO_SMALL, "seed"),
+        ("seed", -(2.0**63), TOO_SMALL, "seed"),
         ("parallel_tool_calls", "no", TYPE, "parallel_tool_calls"),
         ("function_call", {"name": "f"}, VALUE, "function_call"),
         ("logprobs", 1, TYPE, "logprobs"),
@@ -113,6 +115,33 @@ def test_a_wrong_value_is_refused_with_its_code_and_field(
     field: str, value: Any, code: str, param: str
 ) -> None:
     assert refusal_of(**{field: value}) == (code, param)
+
+
+DECIMALS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+INTEGERS = ("top_k", "max_tokens", "max_completion_tokens", "n", "seed", "top_logprobs")
+
+
+@pytest.mark.parametrize("field", [*DECIMALS, *INTEGERS])
+@pytest.mark.parametrize("value", [True, False, "1", "0.5", "", [1], {}])
+def test_nothing_but_a_number_is_one(field: str, value: Any) -> None:
+    assert refusal_of(**{field: value}) == (TYPE, field)
+
+
+@pytest.mark.parametrize("field", INTEGERS)
+@pytest.mark.parametrize("value", [1.5, 1.0, -0.5])
+def test_an_integer_has_no_fraction(field: str, value: float) -> None:
+    assert refusal_of(**{field: value}) == (TYPE, field)
+
+
+@pytest.mark.parametrize("number", ["-9223372036854775809", "9223372036854775808", "1" * 40])
+def test_an_integer_beyond_64_bits_is_out_of_range(number: str) -> None:
+    body = '{"model":"m","messages":[{"role":"user","content":"x"}],"seed":%s}' % number  # noqa: UP031
+
+    with pytest.raises(BadRequestError) as caught:
+        check_body(body.encode())
+
+    expected = TOO_SMALL if number.startswith("-") else TOO_BIG
+    assert (caught.value.code, caught.value.param) == (expected, "seed")
 
 
 @pytest.mark.parametrize(
