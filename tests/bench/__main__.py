@@ -212,8 +212,9 @@ def at_the_most(peer: str, rows: list[dict[str, Any]]) -> str:
     """Say what each can serve: the best of one against the best of the other, by any callers."""
     kind = rows[0]["kind"]
     theirs, ours = (max(row[name] for row in rows) for name in ("peer_per_s", "through_per_s"))
-    times = f"{ours / theirs:.1f} times" if theirs else "no ratio"
-    return f"{kind}, at the most: {peer} {theirs}/s, Tollgate {ours}/s: {times}"
+    if not theirs or any(row["peer_failures"] for row in rows):
+        return f"{kind}: {peer} failed, so there is no ratio"
+    return f"{kind}, at the most: {peer} {theirs}/s, Tollgate {ours}/s: {ours / theirs:.1f} times"
 
 
 def resident_mb_of(server: Server) -> int:
