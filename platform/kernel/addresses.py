@@ -64,8 +64,11 @@ def is_public_url(url: str) -> bool:
     parts = _split(url)
     if parts is None:
         return False
-    literal = find_literal(parts.hostname or "")
-    return is_public(literal) if literal else _is_public_name(parts.hostname or "")
+    host = parts.hostname or ""
+    literal = find_literal(host)
+    if literal:
+        return is_public(literal)
+    return "." in host.rstrip(".") and _is_public_name(host)  # without a dot: a machine next door
 
 
 def check_url(url: str, networks: Sequence[Network]) -> None:

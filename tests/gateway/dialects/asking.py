@@ -38,6 +38,7 @@ NOT_PUBLIC = [
     "http://[64:ff9b::7f00:1]/a", "http://[2002:7f00:1::]/a", "http://[::]/a",
     "http://１２７.0.0.1/a", "http://127%2e0%2e0%2e1/a", "http://exa mple.com/a",
     "http://example.com\\@127.0.0.1/a", "http://example.com:99999/a", "http://db.internal/a",
+    "http://metadata/computeMetadata/v1/", "http://metadata./a", "http://redis:6379/",
 ]  # fmt: skip
 
 

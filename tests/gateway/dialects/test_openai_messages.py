@@ -1,5 +1,6 @@
 """Messages: every role, every part, and the tie between calls and results."""
 
+import socket
 from typing import Any
 
 import orjson
@@ -289,11 +290,16 @@ def test_a_film_is_taken_by_address_or_inline() -> None:
         "video",
         "video",
     ]
-    wrong = {"type": "video_url", "video_url": {"url": "data:image/png;base64,AAAA"}}
-    assert refusal_of(messages=user_with(wrong)) == (
-        "invalid_image_url",
-        "messages[0].content[0].video_url.url",
-    )
+    for url, code in (
+        ("data:image/png;base64,AAAA", "invalid_image_url"),
+        ("http://127.0.0.1/clip.mp4", "invalid_image_url"),
+        ("data:video/mp4;base64,AA=A", "invalid_base64"),
+    ):
+        wrong = {"type": "video_url", "video_url": {"url": url}}
+        assert refusal_of(messages=user_with(wrong)) == (
+            code,
+            "messages[0].content[0].video_url.url",
+        )
 
 
 def test_a_recording_counts_by_its_length_and_its_bound_is_its_count() -> None:
@@ -314,6 +320,18 @@ def test_the_simulator_says_what_it_received() -> None:
     request = ask(messages=user_with(audio("UklG"), audio("UklG")))
 
     assert "".join(plan(request).choices[0].pieces).startswith("I have received 2 recordings. ")
+
+
+def test_the_built_in_model_fetches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: Any, **_kwargs: Any) -> None:
+        pytest.fail("it asked for an address")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket, "socket", refuse)
+    film = {"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}}
+    request = ask(messages=user_with(image("https://example.com/a.png"), film))
+
+    assert "".join(plan(request).choices[0].pieces).startswith("I have received 1 image and 1 ")
 
 
 def test_thinking_sent_back_counts_goes_on_as_it_came_and_is_left_out_where_it_must_be_signed() -> (
