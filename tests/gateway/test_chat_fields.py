@@ -185,6 +185,43 @@ def test_128_tools_with_names_of_64_characters_are_taken(stage: Stage) -> None:
         answer_to(stage, {"messages": HELLO, "tools": tools}, path)
 
 
+def choose(*names: str, mode: str = "") -> Any:
+    """Return the choice of a tool by its name, or of several that are allowed."""
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    if not mode:
+        return tools[0]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "called"),
+    [
+        ({}, ["get_weather", "get_weather"]),
+        ({"parallel_tool_calls": True}, ["get_weather", "get_weather"]),
+        ({"parallel_tool_calls": False}, ["get_weather"]),
+        ({"tool_choice": "auto"}, ["get_weather", "get_weather"]),
+        ({"tool_choice": "none"}, []),
+        ({"tool_choice": "required"}, ["get_weather", "get_weather"]),
+        ({"tool_choice": choose("f")}, ["f"]),
+        ({"tool_choice": choose("f", mode="auto")}, []),
+        ({"tool_choice": choose("f", mode="required")}, ["f"]),
+        ({"tool_choice": choose("get_weather", mode="auto")}, ["get_weather", "get_weather"]),
+    ],
+)
+def test_the_tools_that_are_chosen_are_called_on_every_path(
+    stage: Stage, fields: dict[str, Any], called: list[str]
+) -> None:
+    tools = [WEATHER, {"type": "function", "function": {"name": "f", "strict": True}}]
+    messages = [{"role": "user", "content": "What is the weather in Oslo and Rome?"}]
+    body = {"messages": messages, "tools": tools, **fields}
+
+    for path in PATHS:
+        message = answer_to(stage, body, path)["choices"][0]["message"]
+
+        calls = message.get("tool_calls", [])
+        assert [call["function"]["name"] for call in calls] == called
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_every_role_and_form_of_content_is_taken(stage: Stage, path: str) -> None:
     words = [{"type": "text", "text": "Weather in Oslo?"}]

@@ -290,16 +290,21 @@ def test_a_film_is_taken_by_address_or_inline() -> None:
         "video",
         "video",
     ]
-    for url, code in (
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        *((url, "invalid_image_url") for url in NOT_PUBLIC),
         ("data:image/png;base64,AAAA", "invalid_image_url"),
-        ("http://127.0.0.1/clip.mp4", "invalid_image_url"),
+        ("data:video/mp4,AAAA", "invalid_image_url"),
         ("data:video/mp4;base64,AA=A", "invalid_base64"),
-    ):
-        wrong = {"type": "video_url", "video_url": {"url": url}}
-        assert refusal_of(messages=user_with(wrong)) == (
-            code,
-            "messages[0].content[0].video_url.url",
-        )
+    ],
+)
+def test_a_film_is_refused_for_what_a_picture_would_be(url: str, code: str) -> None:
+    film = {"type": "video_url", "video_url": {"url": url}}
+
+    assert refusal_of(messages=user_with(film)) == (code, "messages[0].content[0].video_url.url")
 
 
 def test_a_recording_counts_by_its_length_and_its_bound_is_its_count() -> None:

@@ -35,6 +35,9 @@ def schema(**fields: Any) -> dict[str, Any]:
         ([tool(name=None)], MISSING, "tools[0].function.name"),
         ([tool(), tool(name="a b")], VALUE, "tools[1].function.name"),
         ([tool(name="")], VALUE, "tools[0].function.name"),
+        ([tool(name="a.b")], VALUE, "tools[0].function.name"),
+        ([tool(name="é")], VALUE, "tools[0].function.name"),
+        ([tool(name=1)], TYPE, "tools[0].function.name"),
         ([tool(name="a" * 65)], "string_above_max_length", "tools[0].function.name"),
         ([tool(description=1)], TYPE, "tools[0].function.description"),
         ([tool(strict="yes")], TYPE, "tools[0].function.strict"),
@@ -69,13 +72,37 @@ def test_a_wrong_tool_is_refused_with_its_path(tools: Any, code: str, param: str
             "empty_array",
             "tool_choice.allowed_tools.tools",
         ),
+        (
+            {
+                "type": "allowed_tools",
+                "allowed_tools": {"mode": "auto", "tools": [WEATHER, tool()]},
+            },
+            VALUE,
+            "tool_choice",
+        ),
+        (
+            {"type": "allowed_tools", "allowed_tools": {"tools": [WEATHER]}},
+            MISSING,
+            "tool_choice.allowed_tools.mode",
+        ),
+        ({"type": "custom", "custom": {"name": "f"}}, "unsupported_value", "tool_choice.type"),
     ],
 )
 def test_a_wrong_choice_is_refused_with_its_path(choice: Any, code: str, param: str) -> None:
     assert refusal_of(tools=[WEATHER], tool_choice=choice) == (code, param)
 
 
-@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "f"}}])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "required",
+        {"type": "function", "function": {"name": "f"}},
+        *(
+            {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [tool()]}}
+            for mode in ("auto", "required")
+        ),
+    ],
+)
 def test_a_call_cannot_be_demanded_without_tools(choice: Any) -> None:
     assert refusal_of(tool_choice=choice) == ("invalid_value", "tool_choice")
 
@@ -115,6 +142,10 @@ def test_a_choice_narrows_the_tools_and_all_still_count() -> None:
         (schema(schema={"properties": []}), VALUE, "response_format.json_schema.schema"),
         (schema(schema={"items": [1]}), VALUE, "response_format.json_schema.schema"),
         (schema(strict=1), TYPE, "response_format.json_schema.strict"),
+        (schema(description=1), TYPE, "response_format.json_schema.description"),
+        (schema(name=1), TYPE, "response_format.json_schema.name"),
+        (schema(name="a" * 65), "string_above_max_length", "response_format.json_schema.name"),
+        ({"type": "json_schema", "json_schema": "s"}, TYPE, "response_format.json_schema"),
     ],
 )
 def test_a_wrong_format_is_refused_with_its_path(wanted: Any, code: str, param: str) -> None:
