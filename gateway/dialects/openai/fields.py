@@ -107,7 +107,7 @@ def integer(low: int, high: int) -> Check:
             raise wrong_type(param, "an integer", value)
         if value < low or (is_huge and value < 0):
             raise _below(param, "integer", low, value)
-        if value > high or is_huge:
+        if value > high:
             raise _above(param, "integer", high, value)
 
     return check
