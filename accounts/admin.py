@@ -101,17 +101,8 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     actions = ("revoke",)
     fields = (
         *("masked", "name", "kind", "org", "project", "allowed_models", "allowed_networks"),
-        *(
-            "rpm",
-            "rpd",
-            "tpm",
-            "concurrency",
-            "expires_at",
-            "revoked_at",
-            "previous_until",
-            "created_by",
-            "created_at",
-        ),
+        *("rpm", "rpd", "tpm", "concurrency", "expires_at", "revoked_at", "previous_until"),
+        *("created_by", "created_at"),
     )
 
     @admin.action(description="Revoke for good", permissions=["revoke"])
