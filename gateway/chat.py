@@ -5,7 +5,7 @@ A request is parsed once; billing and routing read the same parsed object, and n
 with a stream of events, also for calls that are not streamed to the caller.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -29,7 +29,8 @@ class Media:
     """What is no text in a message: ``kind`` is image, video, audio or document (a PDF).
 
     ``url`` may be a data URL; ``detail`` is as asked; ``name`` is a document's title or file name.
-    ``path`` is where it stood in the request, for those who cannot carry it.
+    ``path`` is where it stood in the request, for those who cannot carry it, and ``url_path`` where
+    its address did, for those who find fault with that.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Media:
     detail: str = "auto"
     name: str = ""
     path: str = field(default="", compare=False)
+    url_path: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,11 @@ class ChatRequest:
     embed: Embed | None = None
     top_logprobs: int | None = None
     extras: tuple[Extra, ...] = ()
+
+    @property
+    def media(self) -> Iterator[Media]:
+        """What is no text in what is said to the model, in its order."""
+        return (media for message in self.messages for media in message.media)
 
     def without_prompt(self) -> "ChatRequest":
         """Return what an answer is written by: everything but what was said to the model."""

@@ -29,8 +29,7 @@ def uncounted_media_tokens(
     """Return how many tokens a provider may count beyond our own ``counted`` bound of a prompt."""
     beyond = sum(
         max(0, _most_of(media, context_tokens, picture_tokens) - media_tokens(media))
-        for message in request.messages
-        for media in message.media
+        for media in request.media
     )
     return min(beyond, max(0, context_tokens - counted))
 

@@ -93,6 +93,8 @@ async def _begin(call: Call, runtime: Runtime, admission: Admission) -> _Begun |
     hit = asked and await asked.find(plans)
     if hit:
         return await _open_hit(call, runtime, admission, hit, once)
+    if not all(plan.model.is_simulated for plan in plans):  # the built-in model loads nothing
+        await runtime.media.check(plans[0].request.media)
     return await _open(call, runtime, admission, plans, once, asked)
 
 

@@ -38,6 +38,7 @@ from gateway.idempotency import AnswerStore
 from gateway.lag import LoopLag
 from gateway.levels import Defaults
 from gateway.limits import RateLimiter
+from gateway.media_lookup import Lookup, MediaLookup
 from gateway.metrics import Metrics
 from gateway.news import CATALOG_CHANNEL
 from gateway.providers.anthropic import AnthropicProvider
@@ -80,6 +81,9 @@ class Runtime:
             self.redis, settings.SECRET_KEY, percent=settings.CACHE_PRICE_PERCENT
         )
         self.signatures = Signatures(self.cache)
+        self.media = MediaLookup(
+            Lookup(settings.MEDIA_LOOKUP), name_servers=settings.MEDIA_NAME_SERVERS
+        )
         self.limiter = RateLimiter(
             self.redis,
             processes=settings.API_WORKERS,
@@ -135,6 +139,7 @@ class Runtime:
         self.lag.stop()
         self.books.journal.close()
         await self._provider_pool.close()
+        await self.media.close()
         await self.redis.aclose()
         await self.pool.close()
 

@@ -67,6 +67,7 @@ def _own_the_stores() -> None:
         DJANGO_SETTINGS_MODULE="config.settings",
         CELERY_BROKER_URL="",
         PROVIDER_NETWORKS="127.0.0.0/8",
+        MEDIA_LOOKUP="none",  # names of examples are nobody to ask for
     )
 
 

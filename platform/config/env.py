@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
@@ -76,6 +76,18 @@ def networks(name: str) -> list[IPv4Network | IPv6Network]:
         return [ip_network(word) for word in words(name)]
     except ValueError:
         _stop(name, "must be networks such as 10.0.0.0/8,fd00::/8", os.environ.get(name))
+
+
+def name_servers(name: str) -> list[str]:
+    """Return addresses of name servers, from ``9.9.9.9,127.0.0.1:5353,[2620:fe::fe]``."""
+    given = words(name)
+    try:
+        for parts in (urlsplit(f"//{word}") for word in given):
+            ip_address(parts.hostname or "")
+            parts.port  # noqa: B018 # raises for a port that is none
+    except ValueError:
+        _stop(name, "must be addresses such as 9.9.9.9:53,[2620:fe::fe]", os.environ.get(name))
+    return given
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@
 import re
 import socket
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from aiohttp.abc import ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from kernel.errors import BadRequestError
@@ -108,6 +109,21 @@ def find_literal(host: str) -> Address | None:
         return None
 
 
+def refuse_private(
+    found: Iterable[ResolveResult], networks: Sequence[Network], *, only_named: bool = False
+) -> None:
+    """Check all addresses that a name has.
+
+    Raises:
+        RefusedAddressError: when one of them may not be called.
+
+    """
+    for each in found:
+        address = ip_address(each["host"].partition("%")[0])
+        if not is_allowed(address, networks, only_named=only_named):
+            raise RefusedAddressError("The name leads to an address that may not be called.")
+
+
 class PinnedResolver(ThreadedResolver):
     """Resolves a name once and refuses it when any of its addresses may not be called."""
 
@@ -118,10 +134,7 @@ class PinnedResolver(ThreadedResolver):
 
     async def resolve(self, *args: Any, **kwargs: Any) -> list[Any]:
         found: list[Any] = await super().resolve(*args, **kwargs)
-        for each in found:
-            address = ip_address(each["host"].partition("%")[0])
-            if not is_allowed(address, self._networks, only_named=self._only_named):
-                raise RefusedAddressError("The name leads to an address that may not be called.")
+        refuse_private(found, self._networks, only_named=self._only_named)
         return found
 
 

@@ -43,6 +43,12 @@ ODD = [
         "10.0.0.1/8",
         "='10.0.0.1/8' must be networks such as 10.0.0.0/8,fd00::/8.",
     ),
+    (
+        "MEDIA_NAME_SERVERS",
+        "dns.example",
+        "='dns.example' must be addresses such as 9.9.9.9:53,[2620:fe::fe].",
+    ),
+    ("MEDIA_LOOKUP", "all", "='all' must be one of redirects, names, none."),
     ("DRIFT_ALARM_PERCENT", "25%", "='25%' must be a whole number from 1 to 10000."),
     ("DEBUG", "maybe", "='maybe' must be 1 or 0."),
     ("SERVE", "everything", "='everything' must be one of api, web, all."),

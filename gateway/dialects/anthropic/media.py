@@ -27,7 +27,8 @@ def parse_image(block: Mapping[str, Any], path: str) -> Media:
         case "base64":
             return Media("image", _data_url(source, path, IMAGE_TYPE), path=path)
         case "url":
-            return Media("image", _public_url(source, path), path=path)
+            url = _public_url(source, path)
+            return Media("image", url, path=path, url_path=f"{path}.url")
         case kind:
             raise _wrong_source(path, kind, "'base64', 'url'")
 
@@ -50,7 +51,8 @@ def parse_document(block: Mapping[str, Any], path: str) -> tuple[Part, ...]:
             pdf = Media("document", _data_url(source, path, PDF_TYPE), name=title, path=path)
             return (context, pdf) if context else (pdf,)
         case "url":
-            pdf = Media("document", _public_url(source, path), name=title, path=path)
+            url = _public_url(source, path)
+            pdf = Media("document", url, name=title, path=path, url_path=f"{path}.url")
             return (context, pdf) if context else (pdf,)
         case "text":
             fields.required(source, "media_type", path, TEXT_TYPE)

@@ -29,7 +29,7 @@ def parse_image(part: Mapping[str, Any], path: str) -> Media:
     url = fields.required(image, "url", path, fields.string)
     check_image_url(url, f"{path}.url")
     detail = fields.optional(image, "detail", path, DETAIL) or "auto"
-    return Media("image", url, detail, path=path)
+    return Media("image", url, detail, path=path, url_path=f"{path}.url")
 
 
 def check_image_url(url: str, param: str) -> None:
@@ -43,7 +43,7 @@ def parse_video(part: Mapping[str, Any], path: str) -> Media:
     path = f"{path}.video_url"
     url = fields.required(video, "url", path, fields.string)
     _check_url(url, f"{path}.url", _VIDEO_DATA, "video")
-    return Media("video", url, path=path)
+    return Media("video", url, path=path, url_path=f"{path}.url")
 
 
 def parse_audio(part: Mapping[str, Any], path: str) -> Media:

@@ -166,9 +166,10 @@ def _parse_image(part: Mapping[str, Any], path: str) -> Media:
     if part.get("image_url") is None and part.get("file_id") is not None:
         raise unsupported(f"{path}.file_id", "A picture by its id")
     url = fields.required(part, "image_url", path, fields.string)
-    check_image_url(url, f"{path}.image_url")
+    where = f"{path}.image_url"
+    check_image_url(url, where)
     detail = fields.optional(part, "detail", path, DETAIL) or "auto"
-    return Media("image", url, detail, path=f"{path}.image_url")
+    return Media("image", url, detail, path=where, url_path=where)
 
 
 def _parse_file(part: Mapping[str, Any], path: str) -> Media:
