@@ -129,8 +129,9 @@ def test_a_network_that_is_cut_in_mid_stream_ends_it_and_what_was_relayed_is_cha
         proxy.mode = "black_hole"
         hung = hanging.read_until(lambda data: b"[DONE]" in data)
 
-    assert b'"code":"upstream_error"' in cut
-    assert b'"code":"upstream_timeout"' in hung
+    for ended in (cut, hung):
+        assert b'"code":"upstream_error"' in ended
+    assert b"stopped answering" in hung
     wait_for(no_open_holds)
     rows = UsageEvent.objects.order_by("occurred_at")
     assert [row.outcome for row in rows] == ["truncated"] * 3

@@ -23,7 +23,7 @@ from gateway.chat import (
     ToolCallDelta,
     ToolCallStarted,
 )
-from gateway.dialects.openai.errors import render_error
+from gateway.dialects.openai.errors import render_streamed_error
 from gateway.dialects.openai.functions import answers_with_functions
 from gateway.dialects.openai.odds import render_odds
 from gateway.dialects.openai.responses import finish_reason
@@ -98,7 +98,7 @@ class OpenAIStream:
 
     def fail(self, error: TollgateError) -> bytes:
         """Return the error frame and the end; no choice is said to have finished."""
-        return b"data: %b\n\n%b" % (render_error(error), DONE)
+        return b"data: %b\n\n%b" % (render_streamed_error(error), DONE)
 
     def _tail_with(self, odds: Iterable[TokenOdds]) -> bytes:
         return b'},"logprobs":' + render_odds(odds) + b',"finish_reason":null' + self._tail

@@ -24,7 +24,14 @@ from gateway.chat import (
 )
 from gateway.dialects.openai import DIALECT
 from gateway.dialects.receipts import Receipt
-from kernel.errors import BadRequestError, NoCreditError, UpstreamError
+from kernel.errors import (
+    BadRequestError,
+    NoCreditError,
+    TollgateError,
+    UnavailableError,
+    UpstreamError,
+    UpstreamTimeoutError,
+)
 from kernel.money import Nanos
 from tests.gateway.dialects.asking import ask
 
@@ -105,10 +112,13 @@ def test_a_stream_with_usage_is_this_byte_by_byte() -> None:
     )  # fmt: skip
 
 
-def test_a_stream_that_breaks_ends_with_its_error_and_done() -> None:
+@pytest.mark.parametrize(
+    "fault", [UpstreamError, UpstreamTimeoutError, UnavailableError, TollgateError]
+)
+def test_a_stream_that_breaks_ends_with_its_error_and_done(fault: type[TollgateError]) -> None:
     stream = DIALECT.open_stream(ask(stream=True), ANSWER)
 
-    assert stream.fail(UpstreamError("It broke off.")) == (
+    assert stream.fail(fault("It broke off.")) == (
         b'data: {"error":{"message":"It broke off.","type":"server_error","param":null,'
         b'"code":"upstream_error"}}\n\ndata: [DONE]\n\n'
     )
