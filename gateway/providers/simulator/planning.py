@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from billing.usage import Usage
 from gateway.chat import ChatRequest, FormatKind, StopReason
+from gateway.providers.simulator.beginnings import go_on, go_on_in_json, split_beginning
 from gateway.providers.simulator.calls import choose_calls
 from gateway.providers.simulator.dice import Dice, fingerprint
 from gateway.providers.simulator.json_text import write_json
@@ -80,28 +81,36 @@ def add_up(request: ChatRequest, choices: tuple[SimulatedChoice, ...]) -> Simula
 def plan_choices(request: ChatRequest) -> Iterator[SimulatedChoice]:
     """Yield the choices one by one, for callers that must not work long at a stretch."""
     start = fingerprint(request)
+    request, begun = split_beginning(request)
     for number in range(request.n):
-        yield _plan_choice(request, Dice(start + number * _CHOICE_STEP))
+        yield _plan_choice(request, begun, Dice(start + number * _CHOICE_STEP))
 
 
-def _plan_choice(request: ChatRequest, dice: Dice) -> SimulatedChoice:
+def _plan_choice(request: ChatRequest, begun: str, dice: Dice) -> SimulatedChoice:
     limit = request.max_tokens
     if not request.is_thinking:
-        return _plan_words(request, dice, limit)
+        return _plan_words(request, begun, dice, limit)
     thoughts = tuple(split_tokens(write_thoughts(request)))
     if limit is not None and len(thoughts) >= limit:
         return SimulatedChoice((), (), StopReason.LENGTH, thoughts=thoughts[:limit])
     left = None if limit is None else limit - len(thoughts)
-    return replace(_plan_words(request, dice, left), thoughts=thoughts)
+    return replace(_plan_words(request, begun, dice, left), thoughts=thoughts)
 
 
-def _plan_words(request: ChatRequest, dice: Dice, limit: int | None) -> SimulatedChoice:
+def _plan_words(request: ChatRequest, begun: str, dice: Dice, limit: int | None) -> SimulatedChoice:
     calls = choose_calls(request, dice)
     if calls:
         return _cut_calls(calls, limit)
-    is_free = request.response_format.kind is FormatKind.TEXT
-    text = write_prose(request, dice) if is_free else write_json(request, dice)
-    return _cut_text(text, request.stop, limit)
+    return _cut_text(_write(request, begun, dice), request.stop, limit)
+
+
+def _write(request: ChatRequest, begun: str, dice: Dice) -> str:
+    if request.response_format.kind is not FormatKind.TEXT:
+        return write_json(request, dice)  # whole, since what is said has to keep to the form
+    if not begun:
+        return write_prose(request, dice)
+    rest = go_on_in_json(begun, write_json(request, dice))
+    return go_on(begun, write_prose(request, dice)) if rest is None else rest
 
 
 def _cut_text(text: str, stops: Sequence[str], limit: int | None) -> SimulatedChoice:
