@@ -1,9 +1,9 @@
 """The bytes of a whole answer that passes through: our fields in the place of theirs. Pure.
 
 Everything else stays as it came, down to blanks and to how a number is spelled. So an answer is
-read once, member by member, and where each value stands is kept. What cannot be patched in its
-place is written anew: an answer without a field that we name, with one twice or spelled with
-escapes, or of a size at which looking for places would hold up other calls.
+read once, member by member, and where each value stands is kept. What it has no place for comes
+last. An answer that cannot be patched is written anew: with a field twice or spelled with escapes,
+or of a size at which looking for places would hold up other calls.
 """
 
 import re
@@ -47,13 +47,13 @@ class ReadAnswer(NamedTuple):
             UpstreamError: for what is nested too deeply to be written again.
 
         """
-        if self.places and self.places.keys() >= ours.keys():
+        if self.places:
             return self._patch(ours)
         kept = {name: value for name, value in self.members.items() if name != _USAGE}
         return CutAnswer(write_object({**kept, **ours})[:-1] + b',"usage":', b"}")
 
     def _patch(self, ours: Mapping[str, Any]) -> CutAnswer:
-        """Put ours in their places, which come in the order of the text."""
+        """Put ours in their places, which come in the order of the text, and what has none last."""
         text, pieces, at = self.text, "", 0
         before = None
         for name, (start, stop) in self.places.items():
@@ -62,10 +62,13 @@ class ReadAnswer(NamedTuple):
                 at = stop
             elif name == _USAGE:
                 before, pieces, at = pieces + text[at:start], "", stop
+        end = text.rindex("}")
+        pieces += text[at:end]
+        for name in (name for name in ours if name not in self.places):
+            pieces += f',"{name}":{write_object(ours[name]).decode()}'
         if before is None:
-            end = text.rindex("}")
-            before, pieces, at = f'{pieces}{text[at:end]},"usage":', "", end
-        return CutAnswer(before.encode(), (pieces + text[at:]).encode())
+            before, pieces = f'{pieces},"usage":', ""
+        return CutAnswer(before.encode(), (pieces + text[end:]).encode())
 
 
 def read_answer(body: bytes) -> ReadAnswer:

@@ -36,18 +36,29 @@ class Receipt(NamedTuple):
     def write(self, reported: object, render: Callable[[Usage], Mapping[str, Any]]) -> bytes:
         """Return a provider's usage object with ours beside it.
 
-        What ``render`` makes of ours takes its place where it is not charged, and where it cannot
-        be written again.
+        What ``render`` makes of ours stands where a figure is missing; it takes the whole place
+        where the provider's is not charged, and where that cannot be written again.
         """
-        fields = self.fields()
+        fields, own = self.fields(), render(self.usage)
         shown = reported if self.evidence is Evidence.PROVIDER else None
         figures = shown.items() if isinstance(shown, dict) else ()
         rest = {name: value for name, value in figures if name not in fields}
         try:
-            head = write_object(rest or render(self.usage))
+            head = write_object(_fill(rest, own))
         except UpstreamError:
-            head = write_object(render(self.usage))
+            head = write_object(own)
         return b"%b,%b" % (head[:-1], orjson.dumps(fields)[1:])
+
+
+def _fill(figures: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Put our figures where none is, in the details too."""
+    for name, value in own.items():
+        theirs = figures.get(name)
+        if theirs is None:
+            figures[name] = value
+        elif isinstance(value, dict) and isinstance(theirs, dict):
+            figures[name] = {**value, **theirs}
+    return figures
 
 
 def render_number(nanos: Nanos) -> str:

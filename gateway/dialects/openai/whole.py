@@ -1,4 +1,8 @@
-"""Whole OpenAI answers that pass through: read, checked, and under our name. Pure."""
+"""Whole OpenAI answers that pass through: read, checked, and under our name. Pure.
+
+They keep their bytes, but where a server leaves out what clients may count on: then what is missing
+is said, and choices that are not in the contract's form are written anew.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +15,8 @@ from gateway.dialects.openai.spoken import count_message, objects_in
 from gateway.dialects.openai.usage import parse_usage, render_usage
 from gateway.dialects.receipts import Receipt
 from kernel.errors import UpstreamError
+
+_MESSAGE = {"role": "assistant", "content": None, "refusal": None}
 
 
 @dataclass(slots=True)
@@ -47,18 +53,34 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedAnswer:
     if not choices or not isinstance(choices, list) or not all(map(_is_whole, choices)):
         raise UpstreamError("The model's provider sent an answer that is no completion.")
     ours: dict[str, Any] = {"id": answer.completion_id, "model": answer.model}
-    misnamed = [choice for choice in choices if _is_misnamed(choice)]
-    for choice in misnamed:
-        choice["finish_reason"] = "tool_calls"
-    if misnamed:
+    shared = {
+        "object": "chat.completion",
+        "created": answer.created,
+        "system_fingerprint": answer.fingerprint,
+    }
+    ours |= {name: value for name, value in shared.items() if name not in read.members}
+    mended = [_mend(choice, place) for place, choice in enumerate(choices)]
+    if any(mended):
         ours["choices"] = choices
     reported = read.members.get("usage")
     return PatchedAnswer(read.cut(ours), choices, reported, parse_usage(reported))
 
 
-def _is_misnamed(choice: Mapping[str, Any]) -> bool:
-    """Tell whether calls end with ``stop``, which is mended as in a stream."""
-    return choice["finish_reason"] == "stop" and bool(choice["message"].get("tool_calls"))
+def _mend(choice: dict[str, Any], place: int) -> bool:
+    """Bring a choice into the contract's form; tell whether it was not."""
+    message = choice["message"]
+    is_mended = False
+    for said, form in ((choice, {"index": place, "logprobs": None}), (message, _MESSAGE)):
+        if not said.keys() >= form.keys():
+            said.update({**form, **said})
+            is_mended = True
+    if "tool_calls" in message and not message["tool_calls"]:
+        del message["tool_calls"]
+        is_mended = True
+    if "tool_calls" in message and choice["finish_reason"] == "stop":
+        choice["finish_reason"] = "tool_calls"
+        is_mended = True
+    return is_mended
 
 
 def _is_whole(choice: object) -> bool:

@@ -98,8 +98,8 @@ def test_any_answer_says_what_it_said_but_for_ours(
 def test_a_completion_and_a_message_keep_their_spelling() -> None:
     completion = (
         b'{ "id":"x", "object":"chat.completion", "created":7, "model":"gpt", "choices":'
-        b'[{"index":0, "message":{"role":"assistant","content":"caf\\u00e9"}, '
-        b'"finish_reason":"stop", "score":0.10}],\n'
+        b'[{"index":0, "message":{"role":"assistant","content":"caf\\u00e9", "refusal":null}, '
+        b'"logprobs":null, "finish_reason":"stop", "score":0.10}],"system_fingerprint":"fp_9",\n'
         b' "usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}, "tier": 1e1 }'
     )
     message = (
@@ -112,8 +112,9 @@ def test_a_completion_and_a_message_keep_their_spelling() -> None:
 
     assert told.startswith(
         b'{ "id":"chatcmpl-ours", "object":"chat.completion", "created":7, "model":"public", '
-        b'"choices":[{"index":0, "message":{"role":"assistant","content":"caf\\u00e9"}, '
-        b'"finish_reason":"stop", "score":0.10}],\n'
+        b'"choices":[{"index":0, "message":{"role":"assistant","content":"caf\\u00e9", '
+        b'"refusal":null}, "logprobs":null, "finish_reason":"stop", "score":0.10}],'
+        b'"system_fingerprint":"fp_9",\n'
         b' "usage":{"prompt_tokens":9,'
     )
     assert told.endswith(b'}, "tier": 1e1 }')
@@ -121,34 +122,77 @@ def test_a_completion_and_a_message_keep_their_spelling() -> None:
     assert said.endswith(b'}, "stop_reason":"end_turn"}')
 
 
+def told(body: str) -> str:
+    return openai.DIALECT.patch_answer(body.encode(), REQUEST, ANSWER).render(RECEIPT).decode()
+
+
+CALLING = (
+    '{"index":0,"message":{"role":"assistant","content":null,"refusal":null, '
+    '"tool_calls":[{"id":"a","function":{"name":"\\ud83d"}}]},"logprobs":null,'
+    ' "finish_reason":"%s"}'
+)
+SHARED = '"object":"chat.completion","created":7,"system_fingerprint":null,'
+
+
 def test_calls_that_end_with_stop_are_mended_and_nothing_else_is_touched() -> None:
-    calls = (
-        b'[{"message":{"content":null, "tool_calls":[{"id":"a","function":{"name":"\\ud83d"}}]},'
-        b' "finish_reason":"%b"}, '
-        b'{"message":{"content":"b","tool_calls":[]},"finish_reason":"stop"}]'
-    )
-    body = b'{"id":"x", "n":1.50, "choices" : %b, "model":"gpt","usage":{}, "z":1E2}'
+    body = f'{{{SHARED}"id":"x", "n":1.50, "choices" : [%s], "model":"gpt","usage":{{}}, "z":1E2}}'
 
-    told = openai.DIALECT.patch_answer(body % (calls % b"stop"), REQUEST, ANSWER).render(RECEIPT)
+    before, _, behind = told(body % (CALLING % "stop")).partition('"choices" : ')
 
-    before, _, behind = told.partition(b'"choices" : ')
-    choices, _, end = behind.partition(b', "model"')
-    assert before == b'{"id":"chatcmpl-ours", "n":1.50, '
-    assert json.loads(choices) == json.loads(calls % b"tool_calls")
-    assert end.startswith(b':"public","usage":{')
-    assert end.endswith(b', "z":1E2}')
+    choices, _, end = behind.partition(', "model"')
+    assert before == f'{{{SHARED}"id":"chatcmpl-ours", "n":1.50, '
+    assert json.loads(choices) == [json.loads(CALLING % "tool_calls")]
+    assert end.startswith(':"public","usage":{')
+    assert end.endswith(', "z":1E2}')
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter", "tool_calls"])
 def test_another_end_of_calls_stays_as_it_came(reason: str) -> None:
-    body = (
-        '{"id":"x","model":"gpt","choices":[ {"message":{"tool_calls":[{}]},'
-        f'"finish_reason":"{reason}"}} ],"usage":{{}}}}'
+    choices = f"[ {CALLING % reason} ]"
+
+    assert choices in told(f'{{{SHARED}"id":"x","model":"gpt","choices":{choices},"usage":{{}}}}')
+
+
+@pytest.mark.parametrize(
+    ("choice", "mended"),
+    [
+        ({"message": {}}, {"content": None}),
+        ({"message": {"role": "assistant", "content": "a"}}, {"content": "a"}),
+        ({"index": 0, "message": {"content": "a", "refusal": "No."}}, {"refusal": "No."}),
+        ({"message": {"content": "a", "tool_calls": []}}, {"content": "a"}),
+        ({"message": {"content": "a", "tool_calls": None}}, {"content": "a"}),
+        ({"logprobs": {"content": []}, "message": {"content": "a", "more": 1}}, {"more": 1}),
+    ],
+)
+def test_what_a_choice_leaves_out_is_said_and_no_calls_are_no_calls(
+    choice: dict[str, Any], mended: dict[str, Any]
+) -> None:
+    body = {"id": "x", "model": "gpt", "choices": [{**choice, "finish_reason": "stop"}]}
+
+    (said,) = json.loads(told(json.dumps(body)))["choices"]
+
+    assert said["message"].items() >= mended.items()
+    assert {"role", "content", "refusal"} <= said["message"].keys()
+    assert "tool_calls" not in said["message"]
+    assert (said["index"], said["finish_reason"]) == (0, "stop")
+    assert said["logprobs"] == choice.get("logprobs")
+
+
+def test_what_an_answer_leaves_out_is_said_last_and_the_rest_keeps_its_bytes() -> None:
+    choices = f"[ {CALLING % 'length'} ]"
+
+    answer = told(f'{{"model":"gpt", "n":1.50,"choices":{choices} }}')
+
+    assert answer.startswith(f'{{"model":"public", "n":1.50,"choices":{choices} ,"id":')
+    assert (
+        json.loads(answer).items()
+        >= {
+            "id": "chatcmpl-ours",
+            "object": "chat.completion",
+            "created": ANSWER.created,
+            "system_fingerprint": ANSWER.fingerprint,
+        }.items()
     )
-
-    told = openai.DIALECT.patch_answer(body.encode(), REQUEST, ANSWER).render(RECEIPT)
-
-    assert f'[ {{"message":{{"tool_calls":[{{}}]}},"finish_reason":"{reason}"}} ]' in told.decode()
 
 
 MESSAGE = b'{"role":"assistant","content":"secret"}'

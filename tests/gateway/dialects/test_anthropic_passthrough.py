@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import orjson
 import pytest
 
 from billing.usage import NO_USAGE, SHRUNK, Usage
@@ -189,9 +188,7 @@ def test_of_two_ends_the_last_one_that_says_why_is_said(*, is_said_first: bool) 
     assert got.fault is None
     (end,) = [event for event in events_of(got) if event["type"] == "message_delta"]
     assert end["delta"]["stop_reason"] == "end_turn"
-    assert end["usage"] == orjson.loads(
-        b'{"output_tokens":2,"cost":0.000123,"x_tollgate":{"evidence":"provider"}}'
-    )
+    assert (end["usage"]["output_tokens"], end["usage"]["cost"]) == (2, 0.000123)
 
 
 def test_figures_that_shrink_are_none() -> None:

@@ -24,6 +24,17 @@ USAGE = Usage(input=9, output=4, request=1)
 REPORTED = Receipt(USAGE, Nanos(123_000), Evidence.PROVIDER)
 COUNTED = Receipt(USAGE, Nanos(123_000), Evidence.COUNTED)
 COST: Any = {"cost": 0.000123, "x_tollgate": {"evidence": "provider"}}
+DETAILS: Any = {
+    "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+    "completion_tokens_details": {
+        "reasoning_tokens": 0,
+        "audio_tokens": 0,
+        "accepted_prediction_tokens": 0,
+        "rejected_prediction_tokens": 0,
+    },
+}
+# what the provider leaves out is said as it is charged
+MISSING: Any = {"total_tokens": 13, **DETAILS}
 
 
 @pytest.mark.parametrize(
@@ -55,9 +66,24 @@ def nested(depth: int) -> Any:
 def test_a_providers_figures_stand_beside_ours_and_never_in_their_place() -> None:
     reported = {"cost": 77, "prompt_tokens": 9, "x": {"y": float("nan")}}
 
-    assert REPORTED.write(reported, lambda _: {"own": 1}) == (
+    assert REPORTED.write(reported, lambda _: {"prompt_tokens": 1}) == (
         b'{"prompt_tokens":9,"x":{"y":null},"cost":0.000123,"x_tollgate":{"evidence":"provider"}}'
     )
+
+
+def test_figures_that_a_provider_leaves_out_are_ours() -> None:
+    reported = {"a": None, "b": {"x": 1}, "c": 0, "d": None}
+
+    written = REPORTED.write(reported, lambda _: {"a": 5, "b": {"x": 6, "y": 7}, "c": 8, "e": 9})
+
+    assert json.loads(written) == {
+        "a": 5,
+        "b": {"x": 1, "y": 7},
+        "c": 0,
+        "d": None,
+        "e": 9,
+        **COST,
+    }
 
 
 @pytest.mark.parametrize(
@@ -93,8 +119,10 @@ def test_the_last_usage_of_a_stream_is_kept_back_and_says_the_cost() -> None:
     assert last == (
         b'data: {"id":"chatcmpl-ours","object":"chat.completion.chunk","created":1,'
         b'"model":"public","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":4,'
-        b'"total_tokens":13,"cost":0.000123,"x_tollgate":{"evidence":"provider"}}}\n\n'
-        b"data: [DONE]\n\n"
+        b'"total_tokens":13,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},'
+        b'"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,'
+        b'"accepted_prediction_tokens":0,"rejected_prediction_tokens":0},'
+        b'"cost":0.000123,"x_tollgate":{"evidence":"provider"}}}\n\ndata: [DONE]\n\n'
     )
 
 
@@ -122,7 +150,13 @@ def test_usage_in_the_chunk_that_ends_a_choice_goes_out_alone_and_where_it_was_a
         "object": "chat.completion.chunk",
         "created": 1,
         "model": "public",
-        "usage": {"prompt_tokens": 9, "completion_tokens": 4, "extra": 1, **COST},
+        "usage": {
+            "prompt_tokens": 9,
+            "completion_tokens": 4,
+            "extra": 1,
+            **MISSING,
+            **COST,
+        },
     }
     assert usages == [shown] * include_usage
 
@@ -160,7 +194,7 @@ def test_of_usage_in_every_chunk_the_last_one_goes_out(*, include_usage: bool) -
     assert [c["usage"] for c in chunks if "usage" in c] == [None] * (3 * include_usage)
     *usages, _ = frames(last.decode())
     assert [c["usage"] for c in usages] == [
-        {"prompt_tokens": 9, "completion_tokens": 3, **COST}
+        {"prompt_tokens": 9, "completion_tokens": 3, **MISSING, **COST}
     ] * include_usage
 
 
@@ -195,7 +229,7 @@ def test_words_beside_usage_are_counted_as_they_go_out() -> None:
         (
             {"prompt_tokens": 9, "completion_tokens": 4, "x": 1},
             REPORTED,
-            {"prompt_tokens": 9, "completion_tokens": 4, "x": 1, **COST},
+            {"prompt_tokens": 9, "completion_tokens": 4, "x": 1, **MISSING, **COST},
         ),
         (
             {"prompt_tokens": -9, "completion_tokens": 4},
@@ -203,14 +237,7 @@ def test_words_beside_usage_are_counted_as_they_go_out() -> None:
             {
                 "prompt_tokens": 9,
                 "completion_tokens": 4,
-                "total_tokens": 13,
-                "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-                "completion_tokens_details": {
-                    "reasoning_tokens": 0,
-                    "audio_tokens": 0,
-                    "accepted_prediction_tokens": 0,
-                    "rejected_prediction_tokens": 0,
-                },
+                **MISSING,
                 "cost": 0.000123,
                 "x_tollgate": {"evidence": "counted"},
             },
@@ -220,12 +247,15 @@ def test_words_beside_usage_are_counted_as_they_go_out() -> None:
 def test_a_whole_answer_shows_the_figures_that_are_charged(
     reported: Any, receipt: Receipt, shown: Any
 ) -> None:
-    choices = [{"index": 0, "message": {"content": " word" * 4}, "finish_reason": "stop"}]
-    body = orjson.dumps({"id": "x", "model": "up-1", "choices": choices, "usage": reported})
+    said = {"role": "assistant", "content": " word" * 4, "refusal": None}
+    choices = [{"index": 0, "message": said, "logprobs": None, "finish_reason": "stop"}]
+    theirs = {"object": "chat.completion", "created": 7, "system_fingerprint": "fp_9"}
+    named = {"id": "x", "model": "up-1", "choices": choices, "usage": reported}
 
-    answer = orjson.loads(patch_answer(body, ANSWER).render(receipt))
+    answer = orjson.loads(patch_answer(orjson.dumps({**theirs, **named}), ANSWER).render(receipt))
 
-    assert answer == {"id": "chatcmpl-ours", "model": "public", "choices": choices, "usage": shown}
+    ours = {"id": "chatcmpl-ours", "model": "public", "choices": choices, "usage": shown}
+    assert answer == {**theirs, **ours}
 
 
 def test_anthropics_last_figures_say_the_cost_and_the_event_stays_as_it_came() -> None:
@@ -240,6 +270,7 @@ def test_anthropics_last_figures_say_the_cost_and_the_event_stays_as_it_came() -
     stream.feed(start + head + b'"end_turn"}, "usage": {"output_tokens": 4}, "x":1}\n\n' + end)
 
     assert stream.finish(REPORTED) == (
-        head + b'"end_turn"},"x":1,"usage":{"output_tokens":4,"cost":0.000123,'
+        head + b'"end_turn"},"x":1,"usage":{"output_tokens":4,"input_tokens":9,'
+        b'"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"cost":0.000123,'
         b'"x_tollgate":{"evidence":"provider"}}}\n\n' + end
     )
