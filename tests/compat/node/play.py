@@ -24,16 +24,13 @@ needs_node = pytest.mark.skipif(
 
 
 def play(
-    stage: Stage, client: str, scene: str, *, key: str | None = None, provider: str = ""
+    stage: Stage, client: str, scene: str, *, key: str | None = None, **environment: str
 ) -> Any:
-    """Return what the scene returned; the clients find address and key where they always look.
-
-    ``provider`` says which of its providers Vercel's SDK is to use.
-    """
+    """Return what the scene returned; the clients find address and key where they always look."""
     played = subprocess.run(
         [NODE or "node", "run.mjs", client, scene],
         cwd=FOLDER,
-        env=client_environment(stage, key or stage.acme.key_text, PROVIDER=provider),
+        env=client_environment(stage, key or stage.acme.key_text, **environment),
         capture_output=True,
         text=True,
         timeout=120,

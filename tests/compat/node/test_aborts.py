@@ -37,7 +37,7 @@ def house(django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> I
 def test_an_aborted_stream_is_settled_for_what_was_sent(
     stage: Stage, client: str, provider: str
 ) -> None:
-    said = play(stage, client, "aborted", provider=provider)
+    said = play(stage, client, "aborted", PROVIDER=provider)
 
     assert said["pieces"] >= 3
     if client == "anthropic":

@@ -17,7 +17,7 @@ pytestmark = [
 
 
 def ask(stage: Stage, provider: str, scene: str) -> Any:
-    return play(stage, "vercel", scene, provider=provider)
+    return play(stage, "vercel", scene, PROVIDER=provider)
 
 
 def test_a_text_is_generated_and_billed(stage: Stage, provider: str) -> None:
