@@ -165,16 +165,13 @@ class Relay:
     async def _pass_through(self, upstream: ByteUpstream, stream: PassThrough) -> StopReason | None:
         """Relay a stream's bytes; return why it was cut, None for a whole one."""
         meter, tranches, size, counted = self._meter, self._tranches, 0, 0
-        while data := await upstream.read():
+        while stream.fault is None and (data := await upstream.read()):
             size += len(data)
             frames = stream.feed(data)
             if tranches.is_tight(meter.output_tokens + stream.uncounted_tokens):
-                meter.add(stream.count_relayed())
-                tranches.extend_ahead(meter.output_tokens)
-                if not await tranches.cover(meter.output_tokens):
-                    cut = stream.cut(frames, meter.output_tokens - tranches.covered)
-                    meter.take_back(cut.cut_tokens)
-                    await self._send(cut.frames)
+                covered = await self._cover(stream, frames)
+                if covered is not None:
+                    await self._send(covered)
                     return StopReason.BUDGET
             if frames:
                 await self._send(frames)
@@ -188,8 +185,19 @@ class Relay:
                     return StopReason.LENGTH
                 self._check_size(size)
         if not stream.is_done:
-            raise UpstreamError("The model's provider broke off its answer.")
+            raise stream.fault or UpstreamError("The model's provider broke off its answer.")
         return None
+
+    async def _cover(self, stream: PassThrough, frames: bytes) -> bytes | None:
+        """Hold money for what is about to go out; return as much as it covers, None for all."""
+        meter, tranches = self._meter, self._tranches
+        meter.add(stream.count_relayed())
+        tranches.extend_ahead(meter.output_tokens)
+        if await tranches.cover(meter.output_tokens):
+            return None
+        cut = stream.cut(frames, meter.output_tokens - tranches.covered)
+        meter.take_back(cut.cut_tokens)
+        return cut.frames
 
     def _check_size(self, size: int) -> None:
         """Refuse what has more bytes than any answer could: it says nothing, without end."""

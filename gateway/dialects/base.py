@@ -61,22 +61,19 @@ class PassThrough(Protocol):
     """One streamed answer of an upstream that speaks the caller's dialect, on its way through.
 
     ``usage`` and ``is_done`` fill as it goes; ``uncounted_tokens`` are those relayed since the last
-    count, by our own tokenizer.
+    count, by our own tokenizer. ``fault`` is an error in mid-stream, or what is wrong with what is
+    no answer: it ends the stream once the frames that came before have gone out.
     """
 
     usage: Usage | None
     is_done: bool
+    fault: TollgateError | None
 
     @property
     def uncounted_tokens(self) -> int: ...
 
     def feed(self, data: bytes) -> bytes:
-        """Take what arrived and return the frames that may go out now; maybe nothing.
-
-        Raises:
-            UpstreamError: for what is no answer, or an error in mid-stream.
-
-        """
+        """Take what arrived and return the frames that may go out now; maybe nothing."""
         ...
 
     def count_relayed(self) -> int:

@@ -3,9 +3,8 @@
 A request's own field ``mock`` says how to answer, since unknown fields pass through unchanged:
 ``chunks`` (4), ``delay_ms`` between them (0), ``usage`` (true, false for none, or the figures to
 report), ``stop_reason`` ("end_turn") and ``stop_sequence`` (null), ``fail_after`` chunks (never),
-``status`` (200) and the fields of its ``error``. Asked to think, its streams think and sign that
-first. ``GET /transcript`` tells what was asked, sent and
-left.
+``status`` (200), and the fields of the ``error`` of either. Asked to think, its streams think and
+sign that first. ``GET /transcript`` tells what was asked, sent and left.
 
 Run it: ``python -m tests.fakes.messages PORT``.
 """
@@ -98,7 +97,8 @@ async def stream(
     delta = {"type": "text_delta", "text": WORD}
     for position in range(script["chunks"]):
         if position == script["fail_after"]:
-            await response.write(frame("error", error={"type": "api_error", "message": "secret"}))
+            fault = {"type": "api_error", "message": "secret", **script["error"]}
+            await response.write(frame("error", error=fault))
             return
         await response.write(frame("content_block_delta", index=index, delta=delta))
         exchange["sent"] += 1

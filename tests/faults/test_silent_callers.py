@@ -79,15 +79,16 @@ def test_callers_who_never_read_are_cut_and_billed_what_was_sent(stage: Stage, c
 
     wait_for(all_cut, seconds=UNREAD_S + 30, what="the cutting of all callers")
     read = [drain(caller) for caller in callers]
+    lines = [line for line in stage.api.log.read_text().splitlines() if " status=" in line]
 
     rows = {row.request_id: row for row in UsageEvent.objects.filter(org_id=stage.acme.org.pk)}
     assert len(rows) == count
     assert {row.outcome for row in rows.values()} == {"disconnected"}
     for received in read:
-        request_id = received.lower().split(b"x-request-id: req_")[1].split(b"\r\n")[0]
-        billed = next(
-            r.output for r in rows.values() if r.request_id[4:].lower().encode() == request_id
-        )
+        request_id = received.split(b"x-request-id: ")[1].split(b"\r\n")[0].decode()
+        billed = rows[request_id].output
+        [line] = [line for line in lines if request_id in line]
+        assert " status=499 " in line
         words = received.count(WORD)
         assert words <= billed < WORDS
         assert (billed - words) * FRAME_BYTES <= MOST_BUFFERED

@@ -42,13 +42,13 @@ class PassThroughStream:
         "_answer",
         "_blocks",
         "_end",
-        "_fault",
         "_figures",
         "_has_reason",
         "_is_started",
         "_open",
         "_reader",
         "_reported",
+        "fault",
         "is_done",
         "uncounted_tokens",
         "usage",
@@ -56,6 +56,7 @@ class PassThroughStream:
 
     def __init__(self, answer: Answer) -> None:
         self.usage: Usage | None = None
+        self.fault: TollgateError | None = None
         self.is_done = False
         self.uncounted_tokens = 0
         self._answer = answer
@@ -66,13 +67,10 @@ class PassThroughStream:
         self._open: int | None = None
         self._blocks = 0
         self._has_reason = False
-        self._fault: TollgateError | None = None
         self._is_started = False
 
     def feed(self, data: bytes) -> bytes:
         """See ``PassThrough.feed``."""
-        if self._fault is not None:
-            raise self._fault
         frames: list[bytes] = []
         try:
             for frame in self._reader.feed(data):
@@ -81,9 +79,7 @@ class PassThroughStream:
                 if self._take(frame):
                     frames.append(frame.data)
         except TollgateError as error:
-            if not frames:
-                raise
-            self._fault = error  # what came before it goes out, however the bytes were cut
+            self.fault = error
         if self.is_done:
             self.usage = follow(self.usage, parse_usage(self._figures))
         return b"".join(frames)

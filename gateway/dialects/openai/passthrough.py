@@ -26,7 +26,7 @@ from gateway.dialects.receipts import Receipt
 from gateway.dialects.sse import FrameReader, SseFrame
 from gateway.dialects.upstream_json import read_exactly, read_object, write_object
 from gateway.tokenizer import count_tokens
-from kernel.errors import UpstreamError
+from kernel.errors import TollgateError, UpstreamError
 
 _FIELDS = {"index", "finish_reason"}
 # What all chunks of a stream say alike, beside what is ours.
@@ -46,7 +46,6 @@ class PassThroughStream:
         "_begun",
         "_calls",
         "_ended",
-        "_fault",
         "_heads",
         "_include_usage",
         "_is_in_form",
@@ -56,6 +55,7 @@ class PassThroughStream:
         "_reader",
         "_request",
         "_twins",
+        "fault",
         "is_done",
         "uncounted_tokens",
         "usage",
@@ -63,6 +63,7 @@ class PassThroughStream:
 
     def __init__(self, request: ChatRequest, answer: Answer) -> None:
         self.usage: Usage | None = None
+        self.fault: TollgateError | None = None
         self.is_done = False
         self.uncounted_tokens = 0
         self._request = request
@@ -78,8 +79,6 @@ class PassThroughStream:
         self._twins = Twins()
         self._is_in_form = True
         self._reader = FrameReader()
-        # what came before it goes out first, however the bytes were cut
-        self._fault: UpstreamError | None = None
         self._last: _Kept | None = None
         self._begun = 0
         self._ended = 0
@@ -88,8 +87,6 @@ class PassThroughStream:
 
     def feed(self, data: bytes) -> bytes:
         """See ``PassThrough.feed``."""
-        if self._fault is not None:
-            raise self._fault
         frames: list[bytes] = []
         if self._is_lone(data) and self._take_twin(data[6:-2], frames):
             return frames[0]
@@ -100,9 +97,7 @@ class PassThroughStream:
                 if frame.name or not self._take_twin(frame.payload, frames):
                     self._take(frame, frames)
         except UpstreamError as error:
-            if not frames:
-                raise
-            self._fault = error
+            self.fault = error
         return b"".join(frames)
 
     def count_relayed(self) -> int:

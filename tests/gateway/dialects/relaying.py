@@ -50,6 +50,8 @@ def _through(dialect: Dialect, request: ChatRequest, parts: Sequence[bytes]) -> 
     try:
         for part in parts:
             frames += stream.feed(part)
+            if stream.fault is not None:
+                raise stream.fault
         if not stream.is_done:
             raise UpstreamError("The model's provider broke off its answer.")
     except TollgateError as error:

@@ -199,13 +199,27 @@ def test_figures_that_cannot_be_true_are_not_believed_and_ours_count(
     assert_proven(stage.stores.database_url, stage.journals)
 
 
-def test_a_stream_that_breaks_is_charged_for_what_was_sent(stage: Stage, claude: Server) -> None:
-    answer = ask(stage, stage.acme, stream=True, mock={"chunks": 50, "fail_after": 30})
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("api_error", "api_error"),
+        ("overloaded_error", "overloaded_error"),
+        ("rate_limit_error", "overloaded_error"),
+        ("timeout_error", "api_error"),
+        ("authentication_error", "api_error"),
+    ],
+)
+def test_a_stream_that_breaks_is_charged_for_what_was_sent(
+    stage: Stage, claude: Server, theirs: str, ours: str
+) -> None:
+    script = {"chunks": 50, "fail_after": 30, "error": {"type": theirs}}
+
+    answer = ask(stage, stage.acme, stream=True, mock=script)
 
     assert answer.content.count(WORD) == 30
     assert "secret" not in answer.text
     last = json.loads(answer.text.rstrip().rpartition("data: ")[2])
-    assert (last["type"], last["error"]["type"]) == ("error", "api_error")
+    assert (last["type"], last["error"]["type"]) == ("error", ours)
     assert last["request_id"] == answer.headers["request-id"]
     usage = usage_of(stage.acme)
     assert (usage.outcome, usage.evidence, usage.output) == ("truncated", "counted", 30)
