@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 from billing.usage import Usage
 from gateway.chat import ChatRequest, FormatKind, StopReason
-from gateway.providers.simulator.beginnings import go_on, go_on_in_json, split_beginning
 from gateway.providers.simulator.calls import choose_calls
 from gateway.providers.simulator.dice import Dice, fingerprint
 from gateway.providers.simulator.json_text import write_json
+from gateway.providers.simulator.prefill import go_on, go_on_in_json, split_prefill
 from gateway.providers.simulator.prose import write_prose, write_thoughts
 from gateway.providers.stops import find_stop
 from gateway.tokenizer import count_prompt, split_tokens
@@ -81,36 +81,38 @@ def add_up(request: ChatRequest, choices: tuple[SimulatedChoice, ...]) -> Simula
 def plan_choices(request: ChatRequest) -> Iterator[SimulatedChoice]:
     """Yield the choices one by one, for callers that must not work long at a stretch."""
     start = fingerprint(request)
-    request, begun = split_beginning(request)
+    request, prefill = split_prefill(request)
     for number in range(request.n):
-        yield _plan_choice(request, begun, Dice(start + number * _CHOICE_STEP))
+        yield _plan_choice(request, prefill, Dice(start + number * _CHOICE_STEP))
 
 
-def _plan_choice(request: ChatRequest, begun: str, dice: Dice) -> SimulatedChoice:
+def _plan_choice(request: ChatRequest, prefill: str, dice: Dice) -> SimulatedChoice:
     limit = request.max_tokens
     if not request.is_thinking:
-        return _plan_words(request, begun, dice, limit)
+        return _plan_words(request, prefill, dice, limit)
     thoughts = tuple(split_tokens(write_thoughts(request)))
     if limit is not None and len(thoughts) >= limit:
         return SimulatedChoice((), (), StopReason.LENGTH, thoughts=thoughts[:limit])
     left = None if limit is None else limit - len(thoughts)
-    return replace(_plan_words(request, begun, dice, left), thoughts=thoughts)
+    return replace(_plan_words(request, prefill, dice, left), thoughts=thoughts)
 
 
-def _plan_words(request: ChatRequest, begun: str, dice: Dice, limit: int | None) -> SimulatedChoice:
+def _plan_words(
+    request: ChatRequest, prefill: str, dice: Dice, limit: int | None
+) -> SimulatedChoice:
     calls = choose_calls(request, dice)
     if calls:
         return _cut_calls(calls, limit)
-    return _cut_text(_write(request, begun, dice), request.stop, limit)
+    return _cut_text(_write(request, prefill, dice), request.stop, limit)
 
 
-def _write(request: ChatRequest, begun: str, dice: Dice) -> str:
+def _write(request: ChatRequest, prefill: str, dice: Dice) -> str:
     if request.response_format.kind is not FormatKind.TEXT:
         return write_json(request, dice)  # whole, since what is said has to keep to the form
-    if not begun:
+    if not prefill:
         return write_prose(request, dice)
-    rest = go_on_in_json(begun, write_json(request, dice))
-    return go_on(begun, write_prose(request, dice)) if rest is None else rest
+    rest = go_on_in_json(prefill, write_json(request, dice))
+    return go_on(prefill, write_prose(request, dice)) if rest is None else rest
 
 
 def _cut_text(text: str, stops: Sequence[str], limit: int | None) -> SimulatedChoice:

@@ -1,4 +1,4 @@
-"""The wire contract of a last message of the assistant's: the answer goes on from it."""
+"""The wire contract of a prefill, a last message of the assistant's: the answer goes on from it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Going on from the beginning of an answer, which callers of messages may write themselves.
+"""Going on from a prefill: the beginning of an answer, which callers of messages may write.
 
 It is the last message where that is the assistant's own and says something. In OpenAI's dialects
 such a message has ended, and is answered like any other. The answer is what comes after it: what
@@ -22,8 +22,8 @@ _OPENERS = "([“‘>"
 _FENCE = "\n```"
 
 
-def split_beginning(request: ChatRequest) -> tuple[ChatRequest, str]:
-    """Return the request as it was before the beginning of its answer, and that; empty for none."""
+def split_prefill(request: ChatRequest) -> tuple[ChatRequest, str]:
+    """Return the request without its prefill, and that; empty for none."""
     last = request.messages[-1]
     begins = request.dialect == "anthropic" and last.role == "assistant" and len(last.text) > 0
     if not begins or len(request.messages) == 1:
@@ -31,26 +31,26 @@ def split_beginning(request: ChatRequest) -> tuple[ChatRequest, str]:
     return replace(request, messages=request.messages[:-1]), last.text
 
 
-def go_on(begun: str, text: str) -> str:
-    """Return what comes after ``begun`` where ``text`` would be said without it."""
-    begun = begun[-_MOST_LOOKED_AT:]
-    for start in range(len(begun)):  # what both have in common, at its longest
-        is_word = start == 0 or begun[start - 1].isspace()
-        if is_word and text.startswith(begun[start:]):
-            return text[len(begun) - start :]
-    is_apart = begun[-1].isspace() or begun[-1] in _OPENERS
-    is_over = begun[-1] == "\n" or begun.rstrip()[-1:] in ".!?:"
+def go_on(prefill: str, text: str) -> str:
+    """Return what comes after ``prefill`` where ``text`` would be said without it."""
+    prefill = prefill[-_MOST_LOOKED_AT:]
+    for start in range(len(prefill)):  # what both have in common, at its longest
+        is_word = start == 0 or prefill[start - 1].isspace()
+        if is_word and text.startswith(prefill[start:]):
+            return text[len(prefill) - start :]
+    is_apart = prefill[-1].isspace() or prefill[-1] in _OPENERS
+    is_over = prefill[-1] == "\n" or prefill.rstrip()[-1:] in ".!?:"
     is_sentence = is_over or text[1:2].isupper() or text[1:2].isspace()
     said = text if is_sentence else text[:1].lower() + text[1:]
     return said if is_apart else f" {said}"
 
 
-def go_on_in_json(begun: str, value: str) -> str | None:
-    """Return the rest of a text in JSON; None where ``begun`` does not begin one.
+def go_on_in_json(prefill: str, value: str) -> str | None:
+    """Return the rest of a text in JSON; None where ``prefill`` does not begin one.
 
     ``value`` is JSON that would be said without it.
     """
-    found = _JSON.fullmatch(begun) if len(begun) <= _MOST_LOOKED_AT else None
+    found = _JSON.fullmatch(prefill) if len(prefill) <= _MOST_LOOKED_AT else None
     if found is None:
         return None
     fence = _FENCE if found[1] else ""

@@ -1,4 +1,4 @@
-"""The beginning of an answer that a caller of messages wrote: the simulator goes on from it."""
+"""A prefill, the beginning of an answer that a caller wrote: the simulator goes on from it."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.chat import StopReason
 from gateway.providers.simulator import SimulatedChoice, plan
-from gateway.providers.simulator.beginnings import go_on_in_json
+from gateway.providers.simulator.prefill import go_on_in_json
 from tests.gateway.dialects import anthropic_asking, asking
 from tests.gateway.dialects.anthropic_asking import CALL, RESULT, WEATHER
 
