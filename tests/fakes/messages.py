@@ -2,9 +2,10 @@
 
 A request's own field ``mock`` says how to answer, since unknown fields pass through unchanged:
 ``chunks`` (4), ``delay_ms`` between them (0), ``usage`` (true, false for none, or the figures to
-report), ``stop_reason`` ("end_turn") and ``stop_sequence`` (null), ``fail_after`` chunks (never),
-``status`` (200), and the fields of the ``error`` of either. Asked to think, its streams think and
-sign that first. ``GET /transcript`` tells what was asked, sent and left.
+report), ``stop_reason`` ("end_turn") and ``stop_sequence`` (null), ``fail_after`` chunks (never)
+and for how long it ``stays_s`` then (0), ``status`` (200), and the fields of the ``error`` of
+either. Asked to think, its streams think and sign that first. ``GET /transcript`` tells what was
+asked, sent and left.
 
 Run it: ``python -m tests.fakes.messages PORT``.
 """
@@ -25,6 +26,7 @@ SCRIPT: dict[str, Any] = {
     "stop_reason": "end_turn",
     "stop_sequence": None,
     "fail_after": None,
+    "stays_s": 0,
     "status": 200,
     "error": {},
 }
@@ -99,6 +101,7 @@ async def stream(
         if position == script["fail_after"]:
             fault = {"type": "api_error", "message": "secret", **script["error"]}
             await response.write(frame("error", error=fault))
+            await asyncio.sleep(script["stays_s"])
             return
         await response.write(frame("content_block_delta", index=index, delta=delta))
         exchange["sent"] += 1

@@ -226,6 +226,15 @@ def test_a_stream_that_breaks_is_charged_for_what_was_sent(
     assert_proven(stage.stores.database_url, stage.journals)
 
 
+def test_a_provider_that_says_a_fault_is_not_waited_for(stage: Stage, claude: Server) -> None:
+    script = {"chunks": 9, "fail_after": 5, "stays_s": 25}
+
+    answer = ask(stage, stage.acme, stream=True, mock=script)
+
+    assert answer.content.count(WORD) == 5
+    wait_for(lambda: transcript(claude.url)[-1]["left"], what="our leaving")
+
+
 def test_a_caller_who_leaves_stops_the_upstream_and_pays_for_what_came(
     stage: Stage, claude: Server
 ) -> None:
