@@ -21,7 +21,7 @@ from gateway.dialects.openai.chunk_heads import ChunkHeads
 from gateway.dialects.openai.spoken import count_chunk
 from gateway.dialects.openai.stream import DONE, OpenAIStream
 from gateway.dialects.openai.twins import Twins
-from gateway.dialects.openai.usage import parse_usage, render_usage
+from gateway.dialects.openai.usage import count_unseen, parse_usage, render_usage
 from gateway.dialects.receipts import Receipt
 from gateway.dialects.sse import FrameReader, SseFrame
 from gateway.dialects.upstream_json import read_exactly, read_object, write_object
@@ -179,7 +179,7 @@ class PassThroughStream:
         A later one takes the place of an earlier one. Some servers say it beside an empty choice.
         """
         self._is_in_form = False
-        usage, choices = chunk.pop("usage"), chunk.get("choices") or []
+        usage, choices = count_unseen(chunk.pop("usage")), chunk.get("choices") or []
         self.usage = follow(self.usage, parse_usage(usage))
         is_alone = not any(map(_says_something, choices))
         if self._include_usage:
@@ -272,10 +272,10 @@ class PassThroughStream:
 
 
 class _Kept(NamedTuple):
-    """A chunk of no choices without its usage and its last brace; ``usage`` as it came."""
+    """A chunk of no choices without its usage and its last brace; ``usage`` as it is told."""
 
     head: bytes
-    usage: dict[str, Any]
+    usage: object
 
 
 def _broken_off() -> UpstreamError:

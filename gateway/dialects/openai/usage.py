@@ -27,12 +27,35 @@ def render_usage(usage: Usage) -> dict[str, Any]:
     }
 
 
+def count_unseen(wire: object) -> object:
+    """Return figures whose completion has all that was thought.
+
+    What a total has beyond prompt and completion was thought: Gemini counts thoughts there alone.
+    """
+    if not isinstance(wire, dict):
+        return wire
+    prompt, completion = wire.get("prompt_tokens"), wire.get("completion_tokens")
+    total, spoken = wire.get("total_tokens"), wire.get("completion_tokens_details")
+    thought = _part(spoken, "reasoning_tokens")
+    if not (is_count(prompt) and is_count(completion) and is_count(total) and is_count(thought)):
+        return wire
+    unseen = total - prompt - completion
+    if unseen <= 0:
+        return wire
+    details = spoken if isinstance(spoken, dict) else {}
+    return {
+        **wire,
+        "completion_tokens": completion + unseen,
+        "completion_tokens_details": {**details, "reasoning_tokens": max(thought, unseen)},
+    }
+
+
 def parse_usage(wire: object) -> Usage | None:
     """Return the figures in disjoint buckets; none of them where they cannot be true.
 
-    None where there are no figures at all. Sound that was cached counts as cached. What a total has
-    beyond prompt and completion was thought: Gemini counts thoughts there alone.
+    None where there are no figures at all. Sound that was cached counts as cached.
     """
+    wire = count_unseen(wire)
     if not isinstance(wire, dict) or not wire:
         return None
     read, spoken = wire.get("prompt_tokens_details"), wire.get("completion_tokens_details")
@@ -44,9 +67,6 @@ def parse_usage(wire: object) -> Usage | None:
         return NO_USAGE
     if not (is_count(heard) and is_count(said) and is_count(thought)):
         return NO_USAGE
-    total = wire.get("total_tokens")
-    unseen = max(0, total - prompt - completion) if is_count(total) else 0
-    completion, thought = completion + unseen, max(thought, unseen)
     plain = prompt - cached - written
     if plain < 0 or heard > prompt or thought + said > completion:
         return NO_USAGE

@@ -12,7 +12,7 @@ from billing.usage import Usage
 from gateway.chat import Answer
 from gateway.dialects.answer_bytes import CutAnswer, read_answer
 from gateway.dialects.openai.spoken import count_message, objects_in
-from gateway.dialects.openai.usage import parse_usage, render_usage
+from gateway.dialects.openai.usage import count_unseen, parse_usage, render_usage
 from gateway.dialects.receipts import Receipt
 from kernel.errors import UpstreamError
 
@@ -62,7 +62,7 @@ def patch_answer(body: bytes, answer: Answer) -> PatchedAnswer:
     mended = [_mend(choice, place) for place, choice in enumerate(choices)]
     if any(mended):
         ours["choices"] = choices
-    reported = read.members.get("usage")
+    reported = count_unseen(read.members.get("usage"))
     return PatchedAnswer(read.cut(ours), choices, reported, parse_usage(reported))
 
 

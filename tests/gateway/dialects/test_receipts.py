@@ -198,6 +198,37 @@ def test_of_usage_in_every_chunk_the_last_one_goes_out(*, include_usage: bool) -
     ] * include_usage
 
 
+UNSEEN: Any = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 35}
+THOUGHT = Receipt(Usage(input=10, output=5, reasoning=20), Nanos(123_000), Evidence.PROVIDER)
+
+
+def test_thoughts_in_the_total_alone_are_part_of_the_completion_of_a_stream() -> None:
+    data = frame("up-1", {"content": "a"}) + ending("up-1", 4, usage=False)
+    end = b'"choices":[],"usage":%b}' % orjson.dumps(UNSEEN)
+    last = b'data: {"id":"x","object":"chat.completion.chunk","created":1,"model":"up-1",' + end
+    done = b"data: [DONE]\n\n"
+
+    shown, _ = frames(through(data.removesuffix(done) + last + b"\n\n" + done, THOUGHT)[1].decode())
+
+    assert_thought(shown["usage"])
+
+
+def test_thoughts_in_the_total_alone_are_part_of_the_completion_of_a_whole_answer() -> None:
+    choices = [{"message": {"content": "a"}, "finish_reason": "stop"}]
+    body = orjson.dumps({"id": "x", "model": "up-1", "choices": choices, "usage": UNSEEN})
+
+    patched = patch_answer(body, ANSWER)
+
+    assert patched.usage == Usage(input=10, output=5, reasoning=20, request=1)
+    assert_thought(json.loads(patched.render(THOUGHT))["usage"])
+
+
+def assert_thought(shown: Any) -> None:
+    assert shown["completion_tokens"] == 25
+    assert shown["completion_tokens_details"]["reasoning_tokens"] == 20
+    assert shown["total_tokens"] == 35
+
+
 def test_a_stream_without_usage_gets_our_own_where_it_was_asked_for() -> None:
     data = frame("up-1", {"content": "a"}) + ending("up-1", 4, usage=False)
 
