@@ -24,7 +24,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 MOST_URL = 2000
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
 _HOST = re.compile(r"[\w.-]{1,253}")
 _PRIVATE_NAME = re.compile(r"(?:.*\.)?(?:localhost|local|internal|intranet|home\.arpa)\.?")
 _GLOBAL_UNICAST = IPv6Network("2000::/3")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
@@ -260,6 +261,36 @@ async def test_a_server_that_does_not_answer_is_the_providers_to_judge(
     await follow(names, "http://pictures.example:1/refused")
 
     assert pictures.asked == [("HEAD", "/hang")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_fine"),
+    [
+        (b"garbage\r\n\r\n", True),
+        (b"", True),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 5\r\n\r\nabcde", True),
+        (b"HTTP/1.1 302 Found\r\nx: %b\r\n\r\n" % (b"a" * 100_000), True),
+        (b"HTTP/1.1 302 Found\r\nlocation: \x00\xff\r\n\r\n", True),
+        (b"HTTP/1.1 302 Found\r\nlocation: http://a\xff.example/\r\n\r\n", False),
+        (b"HTTP/1.1 302 Found\r\nlocation: http://%b/\r\n\r\n" % (b"a." * 4000), False),
+        (b"HTTP/1.1 302 Found\r\nlocation:\r\n\r\n", False),
+    ],
+)
+async def test_a_hostile_answer_is_judged_as_any_other(
+    names: NameServer, answer: bytes, *, is_fine: bool
+) -> None:
+    names.names["pictures.example"] = ["127.0.0.1"]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://pictures.example:{server.sockets[0].getsockname()[1]}/"
+        with nullcontext() if is_fine else pytest.raises(BadRequestError):
+            await follow(names, url)
 
 
 async def test_redirects_are_not_followed_where_only_names_are_looked_up(

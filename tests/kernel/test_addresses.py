@@ -1,10 +1,13 @@
 """What may be called: public addresses, named private networks, and nothing in disguise."""
 
 import socket
+from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from kernel.addresses import (
     PinnedResolver,
@@ -12,6 +15,7 @@ from kernel.addresses import (
     check_url,
     is_allowed,
     is_public,
+    is_public_url,
 )
 from kernel.errors import BadRequestError
 
@@ -66,6 +70,15 @@ def test_an_address_that_we_would_not_call_is_refused_as_text(url: str) -> None:
         check_url(url, ())
 
     assert refused.value.param == "url"
+
+
+@given(st.text(st.characters(exclude_categories=())))
+@example("\ud800.com/")
+@example("a.b/\udcff")
+def test_whatever_an_address_says_it_is_judged(text: str) -> None:
+    assert is_public_url(f"http://{text}") in (True, False)
+    with suppress(BadRequestError):
+        check_url(f"https://{text}", ())
 
 
 def test_plain_http_is_for_named_networks_only() -> None:
